@@ -1,0 +1,93 @@
+"""How alembic runs the revisions: for `router.migrate`, and for a developer's `alembic` command.
+
+`router.migrate` hands over ``tables`` and either ``connection`` or ``dialect_name`` as attributes of
+the configuration. A developer has none of them: then ROUTER_DATABASE names the database.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from alembic import context
+from alembic.operations import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, make_url
+
+from router.schema import Tables, make_tables
+
+# Whoever upgrades second waits here, and then finds the work done.
+LOCKS = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(1819239282, 1)",
+}
+
+
+def run() -> None:
+    """Do what the command asks, on whatever was handed over."""
+    attributes = context.config.attributes
+    tables: Tables = attributes.get("tables") or make_tables()
+    url = make_url(os.environ.get("ROUTER_DATABASE", "sqlite:///router.db"))
+    if context.is_offline_mode():
+        _write_sql(tables, attributes.get("dialect_name") or url.get_backend_name())
+    elif (connection := attributes.get("connection")) is not None:
+        _run_on(connection, tables)
+    else:
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            _run_on(connection, tables)
+            connection.commit()
+        engine.dispose()
+
+
+def _run_on(connection: Connection, tables: Tables) -> None:
+    if not connection.in_transaction():
+        connection.exec_driver_sql(LOCKS[connection.dialect.name])
+    context.configure(connection=connection, **_options(tables))
+    context.run_migrations()
+
+
+def _write_sql(tables: Tables, dialect_name: str) -> None:
+    # The drivers' own style of parameters would double each % of the view.
+    style = {"paramstyle": "named"}
+    context.configure(
+        dialect_name=dialect_name, dialect_opts=style, literal_binds=True, **_options(tables)
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _options(tables: Tables) -> dict[str, object]:
+    ours = {table.name for table in tables.metadata.tables.values()}
+
+    def is_ours(name: str | None, kind: str, _parents: Mapping[str, str | None]) -> bool:
+        """Whether alembic may look: the tables of a host or of a plugin are no business of ours."""
+        if kind == "schema":
+            return name == tables.schema
+        return kind != "table" or name in ours
+
+    return {
+        "target_metadata": tables.metadata,
+        "version_table": tables.version,
+        "version_table_schema": tables.schema,
+        "include_name": is_ours,
+        "include_schemas": tables.schema is not None,
+        "transactional_ddl": True,
+        "compare_server_default": True,
+        "process_revision_directives": _number,
+        # What revisions read: they do not import the tables of today.
+        "schema": tables.schema,
+        "table_prefix": tables.prefix,
+    }
+
+
+def _number(
+    _context: MigrationContext,
+    _revision: str | Iterable[str | None] | Iterable[str],
+    scripts: list[MigrationScript],
+) -> None:
+    """Give a new revision the next number."""
+    head = ScriptDirectory.from_config(context.config).get_current_head()
+    scripts[0].rev_id = f"{int(head or 0) + 1:04d}"
+
+
+run()

@@ -1,0 +1,109 @@
+"""The walk through a WhatsApp body, On-Premises or Cloud, that finds every event in it."""
+
+from collections.abc import Iterator
+
+from router import bodies
+from router.events import Draft
+from router.plugins.whatsapp.elements import (
+    Element,
+    find_only_contact,
+    find_text,
+    malformed,
+    read_error,
+    read_field,
+    read_message,
+    read_status,
+    unrecognised,
+)
+
+# In the order in which their events are logged.
+_READERS = {"messages": read_message, "statuses": read_status, "errors": read_error}
+
+
+def split(body: bytes, *, channel: str = "") -> list[Draft]:
+    """Return the events in ``body``: at least one, in the order in which they stand there.
+
+    An element that cannot be read becomes one event of subtype ``malformed`` and costs no other;
+    a body in which nothing is known becomes one of subtype ``unrecognised``.
+
+    Args:
+        body: A notification's bytes, in either shape.
+        channel: What receives it, where the body does not say.
+
+    Raises:
+        Unreadable: The body is not JSON.
+    """
+    data = bodies.decode(body)
+    drafts: list[Draft] = []
+    if type(data) is dict:
+        # An object with `entry` is in the Cloud shape; in the other, the root is what a Cloud
+        # change calls its value.
+        is_cloud = data.get("entry") is not None
+        drafts += _split_cloud(data, channel) if is_cloud else _split_value(data, "$", "$", channel)
+    return drafts or [unrecognised("$", channel=channel)]
+
+
+def _split_cloud(data: Element, channel: str) -> Iterator[Draft]:
+    for path, entry in _each(data.get("entry"), "$.entry"):
+        if entry is None:
+            yield malformed(path, channel=channel)
+        elif entry.get("changes") is None and not entry.keys() <= {"id", "time", "changes"}:
+            yield unrecognised(path, channel=channel or find_text(entry, "id") or "")
+        else:
+            yield from _split_entry(entry, path, channel)
+
+
+def _split_entry(entry: Element, path: str, channel: str) -> Iterator[Draft]:
+    for at, change in _each(entry.get("changes"), f"{path}.changes"):
+        if change is None:
+            yield malformed(at, channel=channel or find_text(entry, "id") or "")
+        else:
+            yield from _split_change(change, entry, at, channel)
+
+
+def _split_change(change: Element, entry: Element, path: str, channel: str) -> Iterator[Draft]:
+    field, value = find_text(change, "field"), change.get("value", {})
+    account, number = find_text(entry, "id"), _find_number(value)
+    # Fields other than messages use the same words for other things: `calls` has statuses.
+    if field not in (None, "messages"):
+        yield read_field(field, change, entry, path=path, channel=number or account or channel)
+        return
+    channel = number or channel or account or ""
+    if field is None and not _holds_known(value):
+        yield unrecognised(path, channel=channel)
+    elif type(value) is not dict:
+        yield malformed(f"{path}.value", channel=channel)
+    else:
+        yield from _split_value(value, f"{path}.value", path, channel)
+
+
+def _split_value(value: Element, path: str, whole: str, channel: str) -> Iterator[Draft]:
+    """Split what holds the lists; ``whole`` is the path of the piece that it is the content of."""
+    if value and not _holds_known(value):
+        yield unrecognised(whole, channel=channel)
+        return
+    contact = find_only_contact(value)
+    for name, read in _READERS.items():
+        for at, element in _each(value.get(name), f"{path}.{name}"):
+            if element is None:
+                yield malformed(at, channel=channel)
+            else:
+                yield read(element, path=at, channel=channel, contact=contact)
+
+
+def _each(found: object, path: str) -> Iterator[tuple[str, Element | None]]:
+    """Yield path and element for each of a list; None for what is no object, or no list."""
+    if type(found) is list:
+        for index, element in enumerate(found):
+            yield f"{path}[{index}]", element if type(element) is dict else None
+    elif found is not None:
+        yield path, None
+
+
+def _holds_known(value: object) -> bool:
+    return type(value) is dict and any(name in value for name in _READERS)
+
+
+def _find_number(value: object) -> str | None:
+    metadata = value.get("metadata") if type(value) is dict else None
+    return find_text(metadata, "phone_number_id") if type(metadata) is dict else None

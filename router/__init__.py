@@ -1,0 +1,22 @@
+"""Receives webhook notifications, keeps them in an SQL log, routes their events to plugins."""
+
+from router.app import Router
+from router.errors import RouterError
+from router.events import Event, Notification
+from router.filters import Filter
+from router.hookspecs import Context, hookimpl
+from router.log import EventLog
+from router.retry import Reject, Retry
+
+__all__ = [
+    "Context",
+    "Event",
+    "EventLog",
+    "Filter",
+    "Notification",
+    "Reject",
+    "Retry",
+    "Router",
+    "RouterError",
+    "hookimpl",
+]

@@ -1,0 +1,256 @@
+"""The router: the one place where store, sources, plugins, receiver and dispatcher meet."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+
+from router import config as settings
+from router import lifecycle, migrate
+from router.config import Config
+from router.dispatcher import DRAIN, Dispatcher
+from router.errors import ConfigError, RouterError
+from router.host import Host
+from router.log import EventLog
+from router.options import explain_unknown, merge_options
+from router.periodic import Periodic
+from router.receiver import ERROR_HANDLERS, Receiver
+from router.secrets import Secret
+from router.sources import Source
+from router.store import Store
+from router.subscriptions import Subscription
+from router.writer import Writer
+
+MAX_BODY = 4 * 1024 * 1024
+DEDUPE_SECONDS = 30 * 86_400.0
+FORGET_SECONDS = 60.0  # between two looks for what the dedupe memory may forget
+
+logger = logging.getLogger("router")
+
+
+class Router:
+    """Receives notifications and delivers their events; nothing runs before it is entered.
+
+    Args:
+        database: A URL, or an engine that the caller keeps and disposes of.
+        sources: Where notifications come from; each is served at ``/webhooks/{its name}``.
+        plugins: Modules or objects whose hooks are called. A `Host` that has loaded others, from
+            files or installed distributions, may be given instead.
+        subscriptions: Options by plugin, as the tables ``[subscriptions.NAME]`` would hold them.
+        schema: The schema of the tables, where the engine has schemas.
+        table_prefix: Put before each table's name.
+        max_body: The largest body that is taken, in bytes.
+        dedupe_seconds: How long an event is known again, at least; None is for ever.
+        receives: Whether this process takes notifications.
+        delivers: Whether this process calls handlers.
+
+    Raises:
+        StoreError: The database cannot be opened.
+        ConfigError: Two sources have one name, or an option is not allowed.
+
+    Example:
+        ``async with Router("sqlite:///router.db", sources=[source], plugins=[module]): ...``
+    """
+
+    def __init__(
+        self,
+        database: str | Engine,
+        *,
+        sources: Sequence[Source] = (),
+        plugins: Sequence[object] | Host = (),
+        subscriptions: Mapping[str, Mapping[str, object]] | None = None,
+        schema: str | None = None,
+        table_prefix: str = "",
+        max_body: int = MAX_BODY,
+        dedupe_seconds: float | None = DEDUPE_SECONDS,
+        receives: bool = True,
+        delivers: bool = True,
+    ) -> None:
+        self.host = (
+            plugins if isinstance(plugins, Host) else Host.load(plugins=plugins, entry_points=())
+        )
+        self._subscriptions = _make_subscriptions(self.host, subscriptions or {})
+        self._store = Store(database, schema=schema, table_prefix=table_prefix)
+        self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
+        self._receives = receives
+        self._delivers = delivers
+        self._receiver = Receiver(
+            _by_name(sources), max_body=max_body, check=self._check, clock=time.time
+        )
+        self._dispatcher: Dispatcher | None = None
+        self._open: AsyncExitStack | None = None
+
+    @classmethod
+    def from_config(
+        cls, path: Path | str | None = None, *, receives: bool = True, delivers: bool = True
+    ) -> Self:
+        """Return the router that `router.toml`, or the file at ``path``, describes.
+
+        Raises:
+            ConfigError: A setting is missing, unknown or not allowed.
+            PluginError: A plugin cannot be loaded.
+        """
+        found = settings.load(
+            None if path is None else Path(path),
+            environ=os.environ,
+            working=Path.cwd(),
+            overrides={},
+        )
+        return cls.from_settings(found, receives=receives, delivers=delivers)
+
+    @classmethod
+    def from_settings(cls, config: Config, *, receives: bool = True, delivers: bool = True) -> Self:
+        """Return the router that ``config`` describes, with all plugins that are installed."""
+        host = Host.load(directories=config.plugins_dir, configured=config.plugins)
+        host.require_sound()
+        for name in host.unused([*config.subscriptions, *config.plugins]):
+            logger.warning("the settings speak of plugin %r, which is not loaded", name)
+        return cls(
+            Secret(config.database, config.folder).resolve(),
+            sources=make_sources(config, host) if receives else (),
+            plugins=host,
+            subscriptions=config.subscriptions,
+            max_body=config.max_body,
+            dedupe_seconds=config.dedupe,
+            receives=receives,
+            delivers=delivers,
+        )
+
+    def asgi(self) -> Starlette:
+        """Return the ASGI application: to be served, or mounted in another one.
+
+        Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
+        a mounted application never runs: pass `lifespan` to the outer one.
+        """
+        return Starlette(
+            routes=self._receiver.routes(),
+            exception_handlers=ERROR_HANDLERS,
+            lifespan=self.lifespan,
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Run the router while the block lasts, as ASGI frameworks ask for it."""
+        async with self:
+            yield
+
+    async def __aenter__(self) -> Self:
+        """Start: check plugins and schema, then deliver, then receive.
+
+        Raises:
+            PluginError: A plugin is broken.
+            SchemaError: The database is not at this version's revision.
+        """
+        if self._open is not None:
+            raise RouterError("the router runs already: enter it once")
+        self.host.require_sound()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._store.close)
+            await asyncio.to_thread(self._check)
+            await lifecycle.start(self.host.running())
+            stack.push_async_callback(lifecycle.stop, self.host.running())
+            if self._delivers:
+                await self._start_dispatcher(stack)
+            if self._receives:
+                await self._start_receiver(stack)
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop: take nothing new, finish what was begun, write all down."""
+        if self._open is not None:
+            stack, self._open = self._open, None
+            await stack.aclose()
+
+    async def drain(self) -> None:
+        """Refuse notifications and wait for the handlers under way, at most 30 seconds.
+
+        `__aexit__` does it, too; call it earlier to let probes see the router leave.
+        """
+        self._receiver.close()
+        if self._dispatcher is not None:
+            dispatcher, self._dispatcher = self._dispatcher, None
+            await dispatcher.stop()
+
+    async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
+        self._dispatcher = Dispatcher(self._subscriptions, log=self.log, drain=DRAIN)
+        stack.push_async_callback(self.drain)
+        await self._dispatcher.start()
+
+    async def _start_receiver(self, stack: AsyncExitStack) -> None:
+        writer = Writer(self.log, on_append=self._wake)
+        forgetting = Periodic(self._forget, seconds=FORGET_SECONDS, name="router-dedupe")
+        writer.start()
+        stack.push_async_callback(asyncio.to_thread, writer.stop)
+        forgetting.start()
+        stack.push_async_callback(asyncio.to_thread, forgetting.stop)
+        self._receiver.open(writer)
+        stack.push_async_callback(self.drain)
+
+    def _wake(self) -> None:
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.wake()
+
+    def _forget(self) -> None:
+        while self.log.dedupe.rotate():
+            pass
+
+    def _check(self) -> None:
+        migrate.require_current(self._store.engine, self._store.tables)
+
+
+def make_sources(config: Config, host: Host) -> list[Source]:
+    """Return the sources that ``config`` describes, made by the adapters of ``host``.
+
+    Raises:
+        ConfigError: An adapter is unknown, or refuses its settings.
+    """
+    adapters = host.adapters()
+    sources = []
+    for name, wanted in config.sources.items():
+        if wanted.adapter not in adapters:
+            reason = explain_unknown(wanted.adapter, adapters)
+            raise ConfigError(f"[sources.{name}].adapter {wanted.adapter!r} {reason}")
+        adapter = adapters[wanted.adapter]
+        sources.append(adapter.make_source(name, wanted.settings, folder=wanted.folder))
+    return sources
+
+
+def _by_name(sources: Sequence[Source]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for source in sources:
+        if source.name in found:
+            raise ConfigError(f"two sources are called {source.name!r}: rename one")
+        found[source.name] = source
+    return found
+
+
+def _make_subscriptions(
+    host: Host, configured: Mapping[str, Mapping[str, object]]
+) -> list[Subscription]:
+    return [
+        Subscription(
+            name=plugin.name,
+            handlers=plugin.handlers,
+            options=merge_options(
+                plugin.declared.options,
+                configured.get(plugin.name, {}),
+                where=f"[subscriptions.{plugin.name}]",
+            ),
+        )
+        for plugin in host.subscribers()
+    ]

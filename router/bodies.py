@@ -1,0 +1,157 @@
+"""JSON as providers send it: what is readable, what SQL can query, what goes out again."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from math import isfinite
+
+import msgspec
+
+from router.errors import Unreadable
+
+MAX_DEPTH = 500  # a fixed number of levels, lest the caller's own stack decide what is readable
+MAX_QUERYABLE_DEPTH = 100  # SQLite's parser stops at 1,000 levels, PostgreSQL's at its stack
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(body: bytes) -> object:
+    """Return the one JSON value in ``body``.
+
+    Where msgspec refuses, the standard library decides: it also takes escaped lone surrogates,
+    numbers out of range and NaN, all of which real senders emit.
+
+    Raises:
+        Unreadable: The body is empty, not UTF-8, not JSON, followed by more data or has more than
+            `MAX_DEPTH` levels.
+    """
+    try:
+        data = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        data = _decode_leniently(body)
+    # Each level but the innermost takes two bytes and an opening bracket: few bodies have so many.
+    if (
+        len(body) > 2 * MAX_DEPTH
+        and body.count(b"[") + body.count(b"{") >= MAX_DEPTH
+        and any(True for _ in islice(_levels(data), MAX_DEPTH, None))
+    ):
+        raise Unreadable(_explain("nested too deeply"))
+    return data
+
+
+def _decode_leniently(body: bytes) -> object:
+    try:
+        return json.loads(body.decode("utf-8"))
+    except RecursionError as error:
+        raise Unreadable(_explain("nested too deeply")) from error
+    except ValueError as error:
+        raise Unreadable(_explain(str(error))) from error
+
+
+def _explain(reason: str) -> str:
+    return f"the body is not one JSON value in UTF-8: {reason}"
+
+
+def encode(value: object) -> bytes:
+    """Return ``value`` as one line of JSON; what UTF-8 cannot hold is escaped, NaN is null."""
+    try:
+        return _encode(value)
+    except (UnicodeEncodeError, msgspec.MsgspecError, RecursionError, OverflowError):
+        text = json.dumps(value, default=msgspec.to_builtins)
+        finite = json.loads(text, parse_constant=lambda _: None)  # null, as msgspec writes it
+        return json.dumps(finite, separators=(",", ":")).encode("ascii")
+
+
+def is_queryable(body: bytes, data: object) -> bool:
+    """Whether every SQL engine reads ``body`` as JSON and finds in it what ``data`` holds.
+
+    False for what engines refuse or answer differently: NUL characters, lone surrogates, numbers
+    out of range, NaN, duplicate keys, and nesting beyond `MAX_QUERYABLE_DEPTH`. ``data`` is
+    ``decode(body)``.
+    """
+    keys = _count_keys(data)
+    if keys is None:
+        return False
+    if b"\\u" in body and not (_is_strict(body) and _is_free_of_nul(body, data)):
+        return False
+    # A quote and a colon end a key, unless they stand in a string: as many as there are keys means
+    # that none was given twice. Only otherwise is the slow, exact count worth its time.
+    is_plain = body.count(b'":') == keys and not _has_space_before_colon(body)
+    return is_plain or not _has_duplicate_key(body)
+
+
+def _levels(data: object) -> Iterator[list[object]]:
+    """Yield the values of ``data`` level by level; not by recursion, for depth costs stack."""
+    level = [data]
+    while level:
+        yield level
+        below: list[object] = []
+        for value in level:
+            if type(value) is dict:
+                below.extend(value.values())
+            elif type(value) is list:
+                below.extend(value)
+        level = below
+
+
+def _count_keys(data: object) -> int | None:
+    """Count the keys of ``data``; None where its depth or a number is too much for an engine."""
+    keys = depth = 0
+    level = [data]
+    while level:
+        depth += 1
+        below: list[object] = []
+        for value in level:
+            if type(value) is dict:
+                keys += len(value)
+                below.extend(value.values())
+            elif type(value) is list:
+                below.extend(value)
+            elif type(value) is float and not isfinite(value):
+                return None
+        level = below
+    return keys if depth <= MAX_QUERYABLE_DEPTH else None
+
+
+def _is_strict(body: bytes) -> bool:
+    """Whether msgspec reads ``body``, which is stricter with escaped surrogates than `decode`."""
+    try:
+        _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _is_free_of_nul(body: bytes, data: object) -> bool:
+    if b"\\u0000" not in body:  # behind an escaped backslash it is no NUL: only then look closer
+        return True
+    return not any(
+        "\0" in text
+        for level in _levels(data)
+        for value in level
+        for text in (value if type(value) is dict else [value])
+        if type(text) is str
+    )
+
+
+def _has_space_before_colon(body: bytes) -> bool:
+    if b" :" in body:
+        return True
+    return any(space in body and space + b":" in body for space in (b"\n", b"\r", b"\t"))
+
+
+def _has_duplicate_key(body: bytes) -> bool:
+    found = False
+
+    def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal found
+        made = dict(pairs)
+        found = found or len(made) != len(pairs)
+        return made
+
+    try:
+        json.loads(body, object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return True
+    return found

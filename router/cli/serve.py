@@ -1,0 +1,134 @@
+"""`router serve` and `router worker`: the long-running processes, and how they end."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+
+import click
+import uvicorn
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # there is none for Windows
+    from asyncio import new_event_loop
+
+from router.app import Router
+from router.cli.settings import plugins_dir, with_config
+from router.config import Config
+from router.errors import ConfigError
+
+logger = logging.getLogger("router.serve")
+
+ADVICE = """\
+{where} has no [sources.NAME]. Add one, for example:
+
+  [sources.wa]
+  adapter = "whatsapp"
+  app_secrets = ["env:WA_SECRET"]
+  verify_token = "env:WA_TOKEN"
+
+or see a router at work first: router demo"""
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", envvar="ROUTER_HOST", show_default=True)
+@click.option("--port", default=8000, envvar="ROUTER_PORT", show_default=True, type=int)
+@click.option("--no-worker", is_flag=True, help="Only receive; handlers run in `router worker`.")
+@plugins_dir
+@with_config
+def serve(found: Config, *, host: str, port: int, no_worker: bool) -> None:
+    """Receive notifications, and deliver their events to the plugins."""
+    configure_logging()
+    if not found.sources:
+        raise ConfigError(ADVICE.format(where=found.file or "The configuration"))
+    router = Router.from_settings(found, delivers=not no_worker)
+    run(receive(router, host=host, port=port, names=list(found.sources)))
+
+
+@click.command()
+@plugins_dir
+@with_config
+def worker(found: Config) -> None:
+    """Deliver events to the plugins, without receiving any."""
+    configure_logging()
+    router = Router.from_settings(found, receives=False)
+    run(deliver(router))
+
+
+async def receive(router: Router, *, host: str, port: int, names: Sequence[str]) -> None:
+    """Serve the router until a signal comes; its plugins are checked before the port is bound."""
+    config = uvicorn.Config(
+        router.asgi(),
+        host=host,
+        port=port,
+        lifespan="off",  # it is entered here, so that its errors are told as what they are
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+
+    async def leave() -> None:
+        # The port stays open while handlers finish: probes see 503, not a closed door.
+        await router.drain()
+        server.should_exit = True
+
+    async with router:
+        listening = config.bind_socket()
+        serving = asyncio.ensure_future(server.serve([listening]))
+        while not (server.started or serving.done()):
+            await asyncio.sleep(0.01)
+        on_signal(leave)  # after uvicorn has put its own handlers in place
+        address = "http://{}:{}".format(*listening.getsockname())
+        for name in names:
+            logger.info("receiving at %s/webhooks/%s", address, name)
+        await serving
+
+
+async def deliver(router: Router) -> None:
+    """Deliver until a signal comes."""
+    leaving = asyncio.Event()
+
+    async def leave() -> None:
+        leaving.set()
+
+    async with router:
+        on_signal(leave)
+        logger.info("delivering")
+        await leaving.wait()
+
+
+def on_signal(leave: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Drain at the first SIGTERM or Ctrl-C, end at once at the second."""
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[None]] = []
+
+    def handle() -> None:
+        if tasks:
+            logger.warning("stopped at once: what was under way will be delivered again")
+            logging.shutdown()
+            os._exit(1)
+        logger.info("stopping: handlers may finish, for 30 s; a second signal stops at once")
+        tasks.append(loop.create_task(leave()))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle)
+
+
+def run(work: Coroutine[None, None, None]) -> None:
+    """Run ``work`` on uvloop where there is one."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work)
+
+
+def configure_logging() -> None:
+    """Log to stderr; only the command does so, a library leaves it to its host."""
+    logging.basicConfig(
+        level=os.environ.get("ROUTER_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

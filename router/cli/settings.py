@@ -1,0 +1,69 @@
+"""The options that most commands share: which configuration, which database, which plugins."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import click
+
+from router import config, migrate
+from router.config import Config
+from router.log import EventLog
+from router.secrets import Secret
+from router.store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def with_config(command: Callable[Concatenate[Config, P], T]) -> Callable[..., T]:
+    """Give a command ``--config`` and ``--database``, and the settings as its first argument."""
+
+    @click.option(
+        "--config",
+        "config_file",
+        envvar="ROUTER_CONFIG",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The settings; default: router.toml in the working directory, if there is one.",
+    )
+    @click.option("--database", metavar="URL", help="The database; overrules the settings.")
+    @functools.wraps(command)
+    def run(config_file: Path | None, database: str | None, *args: P.args, **kwargs: P.kwargs) -> T:
+        overrides: dict[str, object] = {"database": database}
+        if "plugins_dir" in kwargs:
+            overrides["plugins_dir"] = kwargs.pop("plugins_dir")
+        found = config.load(
+            config_file, environ=os.environ, working=Path.cwd(), overrides=overrides
+        )
+        return command(found, *args, **kwargs)
+
+    return run
+
+
+plugins_dir = click.option(
+    "--plugins-dir",
+    "plugins_dir",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A folder in which each *.py is a plugin; may be given several times.",
+)
+
+
+def open_store(found: Config, *, create: bool = False) -> Store:
+    """Return the database that the settings name."""
+    return Store(Secret(found.database, found.folder).resolve(), create=create)
+
+
+def open_log(found: Config) -> EventLog:
+    """Return the log, checked to be one that this version can read.
+
+    Raises:
+        SchemaError: It is not.
+    """
+    store = open_store(found)
+    migrate.require_current(store.engine, store.tables)
+    return EventLog(store, dedupe_seconds=found.dedupe)

@@ -1,0 +1,232 @@
+"""The settings of a router: flags over ``ROUTER_*`` variables over `router.toml` over defaults."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import ConfigError
+from router.layers import (
+    Layer,
+    check_keys,
+    from_defaults,
+    from_environ,
+    from_file,
+    from_flags,
+)
+from router.masks import mask, mask_database
+from router.options import format_duration, merge_options, parse_duration
+
+FILE_NAME = "router.toml"
+SHORTEST_DEDUPE = 30 * 86_400.0  # seconds: Meta redelivers for 7 days, the rest is margin
+
+_DEFAULTS: Mapping[str, object] = {
+    "database": "sqlite:///router.db",
+    "plugins_dir": [],
+    "max_body": "4MiB",
+    "dedupe": "30d",
+}
+_TABLES = ("sources", "subscriptions", "plugins")
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMG]I?B)?", re.IGNORECASE)
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SOURCE_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")  # dots alone mean a folder in a URL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # its text would show secrets
+class SourceConfig:
+    """A ``[sources.NAME]`` table.
+
+    Attributes:
+        adapter: The name of the adapter that is to make the source.
+        settings: The other keys, for the adapter to check.
+        folder: What ``file:PATH`` in them counts from.
+    """
+
+    adapter: str
+    settings: dict[str, object]
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # its text would show secrets
+class Config:
+    """All settings of a router, checked as far as they can be without its plugins.
+
+    Attributes:
+        file: The file that was read; None where there is none.
+        folder: What ``file:PATH`` in a value counts from: the file's folder, else the working
+            directory.
+        database: A database URL, or an ``env:`` or ``file:`` reference to one.
+        plugins_dir: Folders in which each ``*.py`` is a plugin.
+        max_body: Bytes that the body of a notification may have.
+        dedupe: Seconds for which an event is remembered at least; None for ever.
+        sources: ``[sources.NAME]`` by name.
+        subscriptions: ``[subscriptions.NAME]`` by name, as `merge_options` takes them.
+        plugins: ``[plugins.NAME]`` by name, for each plugin to check.
+        origins: Where each setting outside of these tables comes from.
+    """
+
+    file: Path | None
+    folder: Path
+    database: str
+    plugins_dir: tuple[Path, ...]
+    max_body: int
+    dedupe: float | None
+    sources: dict[str, SourceConfig]
+    subscriptions: dict[str, dict[str, object]]
+    plugins: dict[str, dict[str, object]]
+    origins: dict[str, str]
+
+
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    working: Path,
+    overrides: Mapping[str, object],
+) -> Config:
+    """Return the settings.
+
+    Args:
+        path: The file to read; None for `router.toml` in ``working``, if there is one.
+        environ: The environment's variables.
+        working: The working directory.
+        overrides: The flags, by the name of their setting.
+
+    Raises:
+        ConfigError: The file is missing or not TOML, or a key is unknown or its value not
+            allowed; names the file and the key.
+    """
+    working = working.absolute()
+    file = _find_file(path, working=working)
+    written = from_file(file) if file else from_defaults({}, working=working)
+    check_keys(written.values, (*_DEFAULTS, *_TABLES), where=f"{file}: ")
+    layers = (
+        from_flags(overrides, known=_DEFAULTS, working=working),
+        from_environ(environ, known=_DEFAULTS, lists=["plugins_dir"], working=working),
+        written,
+        from_defaults(_DEFAULTS, working=working),
+    )
+    used = {key: next(layer for layer in layers if key in layer.values) for key in _DEFAULTS}
+    return Config(
+        file=file,
+        folder=written.folder,
+        database=used["database"].read("database", _read_database),
+        plugins_dir=used["plugins_dir"].read("plugins_dir", _read_folders),
+        max_body=used["max_body"].read("max_body", _read_size),
+        dedupe=used["dedupe"].read("dedupe", _read_dedupe),
+        sources=_read_sources(written),
+        subscriptions=_read_subscriptions(written),
+        plugins=_read_tables(written, "plugins"),
+        origins={key: layer.name(key) for key, layer in used.items()},
+    )
+
+
+def describe(config: Config) -> list[tuple[str, object, str]]:
+    """Return each setting's key, its value with secrets masked, and where it comes from."""
+    plain: dict[str, object] = {
+        "database": mask_database(config.database),
+        "plugins_dir": [str(folder) for folder in config.plugins_dir],
+        "max_body": config.max_body,
+        "dedupe": "forever" if config.dedupe is None else format_duration(config.dedupe),
+    }
+    rows = [(key, value, config.origins[key]) for key, value in plain.items()]
+    sources = {
+        name: {"adapter": source.adapter, **source.settings}
+        for name, source in config.sources.items()
+    }
+    for kind, tables in zip(_TABLES, (sources, config.subscriptions, config.plugins), strict=True):
+        for name, table in tables.items():
+            for key, value in _flatten(mask(table), f"{kind}.{name}"):
+                rows.append((key, value, str(config.file)))
+    return rows
+
+
+def _flatten(value: object, key: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from _flatten(item, f"{key}.{name}")
+    else:
+        yield key, value
+
+
+def _find_file(path: Path | None, *, working: Path) -> Path | None:
+    file = working / (path or FILE_NAME)
+    if file.exists():
+        return file
+    if path is None:
+        return None
+    raise ConfigError(f"the file {file} does not exist: create it, or name another")
+
+
+def _read_database(value: object, _: Path) -> str:
+    if not (isinstance(value, str) and value):
+        raise ValueError('a database URL such as "sqlite:///router.db"')
+    return value
+
+
+def _read_folders(value: object, folder: Path) -> tuple[Path, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(place, str | Path) for place in value):
+        return tuple(folder / place for place in value if place)
+    raise ValueError(f'a list of folders such as ["handlers"], not {value!r}')
+
+
+def _read_size(value: object, _: Path) -> int:
+    match = _SIZE.fullmatch(str(value)) if isinstance(value, str | int) else None
+    size = int(match["number"]) * _UNITS[(match["unit"] or "").lower()] if match else 0
+    if not size:
+        raise ValueError(f'a size such as "4MiB", or a number of bytes, not {value!r}')
+    return size
+
+
+def _read_dedupe(value: object, _: Path) -> float | None:
+    if value == "forever":
+        return None
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds < SHORTEST_DEDUPE:
+        shortest = format_duration(SHORTEST_DEDUPE)
+        raise ValueError(f'a duration of at least "{shortest}", or "forever", not {value!r}')
+    return seconds
+
+
+def _read_sources(written: Layer) -> dict[str, SourceConfig]:
+    found = {}
+    for name, table in _read_tables(written, "sources").items():
+        where = f"{written.name('sources')}: [sources.{name}]"
+        if not _SOURCE_NAME.fullmatch(name):
+            raise ConfigError(
+                f"{where} cannot be part of a URL: "
+                "name it with 1 to 100 letters and digits of ASCII, '-', '_' and '.'"
+            )
+        settings = dict(table)
+        adapter = settings.pop("adapter", None)
+        if not (isinstance(adapter, str) and adapter):
+            raise ConfigError(
+                f"{where} does not name its adapter: "
+                'write the provider\'s, for example adapter = "whatsapp"'
+            )
+        found[name] = SourceConfig(adapter=adapter, settings=settings, folder=written.folder)
+    return found
+
+
+def _read_subscriptions(written: Layer) -> dict[str, dict[str, object]]:
+    tables = _read_tables(written, "subscriptions")
+    for name, table in tables.items():
+        where = f"{written.name('subscriptions')}: [subscriptions.{name}]"
+        merge_options({}, table, where=where)
+    return tables
+
+
+def _read_tables(written: Layer, kind: str) -> dict[str, dict[str, object]]:
+    tables = written.values.get(kind, {})
+    where = written.name(kind)
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{where}: {kind} must be tables, each headed [{kind}.NAME]")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"{where}: {kind}.{name} is no table: settings stand beneath [{kind}.NAME]"
+            )
+    return tables

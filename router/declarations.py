@@ -1,0 +1,118 @@
+"""What a plugin says about itself when it is loaded: options, settings, adapters; all checked."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import msgspec
+from sqlalchemy import MetaData
+
+from router.errors import PluginError
+from router.handlers import Implementation
+from router.loading import explain
+from router.options import explain_unknown, merge_options
+from router.sources import Adapter
+
+Hooks = Mapping[str, Implementation]
+
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "settings": (type, "a msgspec Struct or a dataclass"),
+    "subscription_options": (Mapping, "a mapping of options"),
+    "sources": (Mapping, "a mapping of adapters"),
+    "tables": (MetaData, "a MetaData"),
+    "routes": (Sequence, "a sequence of routes"),
+    "commands": (Sequence, "a sequence of commands"),
+}
+
+
+class Declarations(msgspec.Struct, frozen=True, eq=False):
+    """What one plugin says about itself.
+
+    Attributes:
+        options: Defaults for ``[subscriptions.NAME]``, as `merge_options` takes them.
+        adapters: By the name that the configuration calls them.
+        settings: The table ``[plugins.NAME]`` as the plugin's own type; None without such a type.
+    """
+
+    options: Mapping[str, object]
+    adapters: Mapping[str, Adapter]
+    settings: object
+
+
+def read_declarations(
+    name: str, hooks: Hooks, configured: Mapping[str, object], *, is_enabled: bool
+) -> Declarations:
+    """Ask a plugin about itself.
+
+    Args:
+        name: Its name.
+        hooks: Its implementations.
+        configured: The table ``[plugins.NAME]``.
+        is_enabled: Whether it runs; one that does not needs no settings.
+
+    Raises:
+        PluginError: One of its hooks fails or returns the wrong kind of thing, or the settings are
+            not those that it takes.
+        ConfigError: An option is unknown or its value not allowed.
+    """
+    options = cast("Mapping[str, object]", ask(name, hooks, "subscription_options", default={}))
+    merge_options(options, {}, where=f"[subscriptions.{name}]")
+    return Declarations(
+        options=options,
+        adapters=_read_adapters(name, hooks),
+        settings=_read_settings(name, hooks, configured) if is_enabled else None,
+    )
+
+
+def ask(name: str, hooks: Hooks, hook: str, *, default: object = None) -> object:
+    """Return what the plugin's ``hook`` returns, or ``default`` where it has no such hook.
+
+    Raises:
+        PluginError: It fails, or returns the wrong kind of thing.
+    """
+    if hook not in hooks:
+        return default
+    try:
+        answer = hooks[hook].call({})
+    except Exception as error:
+        raise PluginError(name, f"{hook}() failed: {explain(error)}") from error
+    kind, words = _KINDS[hook]
+    if not isinstance(answer, kind):
+        raise PluginError(name, f"{hook}() must return {words}, not {answer!r}")
+    return answer
+
+
+def _read_adapters(name: str, hooks: Hooks) -> dict[str, Adapter]:
+    adapters = cast("Mapping[str, Adapter]", ask(name, hooks, "sources", default={}))
+    for key, adapter in adapters.items():
+        if not isinstance(key, str) or not all(
+            callable(getattr(adapter, method, None)) for method in ("make_source", "split")
+        ):
+            reason = "sources() must return adapters, with make_source() and split(), by name"
+            raise PluginError(name, f"{reason}: {key!r} is none")
+    return dict(adapters)
+
+
+def _read_settings(name: str, hooks: Hooks, configured: Mapping[str, object]) -> object:
+    """Return the settings as the plugin's type, with every key accounted for."""
+    kind = cast("type | None", ask(name, hooks, "settings"))
+    given = {key: value for key, value in configured.items() if key != "enabled"}
+    if not isinstance(configured.get("enabled", True), bool):
+        raise PluginError(name, f"[plugins.{name}].enabled must be true or false")
+    known = {"enabled"} if kind is None else {"enabled", *_keys_of(name, kind)}
+    for key in given:
+        if key not in known:
+            reason = f"[plugins.{name}].{key} {explain_unknown(key, known)}"
+            raise PluginError(name, reason)
+    try:
+        return None if kind is None else msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise PluginError(name, f"[plugins.{name}] does not fit: {error}") from error
+
+
+def _keys_of(name: str, kind: type) -> list[str]:
+    if issubclass(kind, msgspec.Struct):
+        return [field.encode_name for field in msgspec.structs.fields(kind)]
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind) if field.init]
+    raise PluginError(name, f"settings() must return {_KINDS['settings'][1]}, not {kind!r}")

@@ -1,0 +1,69 @@
+"""The dedupe memory: which events are in the log already, remembered for a time in two generations.
+
+New keys go into one table; the other holds those of the time before. When the first is old enough,
+the other is emptied in small steps and the two change places. So forgetting never holds up an
+append, and no key is forgotten before its time. A row costs about 30 bytes on SQLite.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from router.store import Store
+
+CHUNK = 500  # keys a look-up, well below SQLite's limit of 32,766 variables
+STEP = 5_000  # keys forgotten in one transaction: a few milliseconds
+
+
+class Dedupe:
+    """Recognises events that come again.
+
+    Args:
+        store: The database.
+        seconds: How long a key is remembered, at least; None is for ever. Meta redelivers for up to
+            seven days.
+    """
+
+    def __init__(self, store: Store, *, seconds: float | None) -> None:
+        self._store = store
+        self._micros = None if seconds is None else int(seconds * 1_000_000)
+
+    def find_known(self, connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of ``keys`` that are remembered. The head must be locked before."""
+        known: set[bytes] = set()
+        for at in range(0, len(keys), CHUNK):
+            chunk = keys[at : at + CHUNK]
+            for table in self._store.tables.dedupe:
+                known.update(connection.scalars(select(table.c.key).where(table.c.key.in_(chunk))))
+        return known
+
+    def remember(
+        self, connection: Connection, events: Sequence[Mapping[str, object]], *, generation: int
+    ) -> None:
+        """Remember the keys of the event rows."""
+        table = self._store.tables.dedupe[generation]
+        rows = [{"key": event["key"], "position": event["position"]} for event in events]
+        connection.execute(insert(table), rows)
+
+    def rotate(self) -> bool:
+        """Forget one step of what is old enough; whether there may be more to do.
+
+        Both the clock and the log's own time must have moved on: a clock set forward by mistake
+        then costs one early change of places, not what is remembered.
+        """
+        if self._micros is None:
+            return False
+        head = self._store.tables.head
+        with self._store.writing() as connection:
+            row = connection.execute(select(head)).one()
+            if min(self._store.now(), row.appended_at) - row.rotated_at < self._micros:
+                return False
+            old = self._store.tables.dedupe[1 - row.generation]
+            oldest = select(old.c.key).limit(STEP)
+            if connection.execute(delete(old).where(old.c.key.in_(oldest))).rowcount:
+                return True
+            swap = update(head).where(head.c.generation == row.generation)
+            connection.execute(
+                swap.values(generation=1 - row.generation, rotated_at=self._store.now())
+            )
+        return False

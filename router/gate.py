@@ -1,0 +1,60 @@
+"""The gate that all write transactions of a process pass: SQLite lets one write at a time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Gate:
+    """Lets one writer through at a time, appends first.
+
+    Waiting at a gate of our own, rather than inside SQLite's busy handler, keeps the order: a
+    provider's request never queues behind a stream of checkpoints. But two appends do not pass in a
+    row while another writer waits, or a saturated receiver would starve the leases.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._is_busy = False
+        self._appends = 0  # waiting
+        self._others = 0  # waiting
+        self._owes_turn = False  # an append went last, while another writer was waiting
+
+    @contextmanager
+    def turn(self, *, appending: bool = False) -> Iterator[None]:
+        """Hold the gate for the length of a ``with`` block."""
+        self._enter(appending=appending)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._is_busy = False
+                self._owes_turn = appending and self._others > 0
+                self._condition.notify_all()
+
+    @property
+    def is_append_waiting(self) -> bool:
+        """Whether a long batch should end now."""
+        return self._appends > 0
+
+    def _enter(self, *, appending: bool) -> None:
+        with self._condition:
+            self._count(1, appending=appending)
+            try:
+                self._condition.wait_for(lambda: self._may_pass(appending=appending))
+                self._is_busy = True
+            finally:
+                self._count(-1, appending=appending)
+
+    def _count(self, change: int, *, appending: bool) -> None:
+        if appending:
+            self._appends += change
+        else:
+            self._others += change
+
+    def _may_pass(self, *, appending: bool) -> bool:
+        if self._is_busy:
+            return False
+        if appending:
+            return not (self._owes_turn and self._others)
+        return self._owes_turn or not self._appends

@@ -1,0 +1,257 @@
+"""Subscriptions and their lanes on record: who may run what, and how far it has come."""
+
+import json
+import socket
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from router.errors import RouterError
+from router.events import SHARDS
+from router.options import Options
+from router.progress import dump_ranges, load_ranges
+from router.store import Store
+
+LIVE = 0  # the run of live delivery; a replay's run is its id
+LEASE_MICROS = 6_000_000
+
+
+class LeaseLost(RouterError):
+    """Another process runs the lane now: whatever this one still does must leave no trace."""
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """The right to run a range of shards of a subscription, until it expires.
+
+    Attributes:
+        run: 0 for live delivery, else the replay's id.
+        epoch: Counts the owners; a former one's writes change nothing.
+        checkpoint: Settled up to here when the lane was claimed.
+        done: Inclusive ranges settled above it.
+    """
+
+    subscription: str
+    run: int
+    first_shard: int
+    last_shard: int
+    epoch: int
+    checkpoint: int
+    done: list[tuple[int, int]]
+
+    @property
+    def key(self) -> tuple[str, int, int, int]:
+        """What tells this right from all others: subscription, run, first shard and epoch."""
+        return self.subscription, self.run, self.first_shard, self.epoch
+
+    @property
+    def shards(self) -> tuple[int, int] | None:
+        """The range of shards, or None where it is all of them."""
+        whole = (0, SHARDS - 1)
+        return None if (self.first_shard, self.last_shard) == whole else self.range
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The first and the last shard."""
+        return self.first_shard, self.last_shard
+
+
+class Lanes:
+    """What one worker process asks of the tables subscription, lane and worker."""
+
+    def __init__(self, store: Store, *, pid: int) -> None:
+        self._store = store
+        self._tables = store.tables
+        self.worker = str(uuid.uuid4())
+        self._pid = pid
+
+    def enrol(self) -> None:
+        """Write this process down as a worker."""
+        now = self._store.now()
+        with self._store.writing() as connection:
+            connection.execute(
+                insert(self._tables.worker).values(
+                    id=self.worker,
+                    host=socket.gethostname(),
+                    pid=self._pid,
+                    started_at=now,
+                    seen_at=now,
+                )
+            )
+
+    def leave(self) -> None:
+        """Give all lanes back and strike this process off, at the end of a clean stop."""
+        lane, worker = self._tables.lane, self._tables.worker
+        with self._store.writing() as connection:
+            free = update(lane).where(lane.c.owner == self.worker)
+            connection.execute(free.values(owner=None, expires_at=None, takeovers=0))
+            connection.execute(delete(worker).where(worker.c.id == self.worker))
+
+    def declare(self, name: str, policies: Mapping[str, str], options: Options) -> None:
+        """Bring a subscription into being, or note what its plugin wants by now.
+
+        It is born with the start position and the lanes of its options, which later changes of the
+        options leave as they are.
+
+        Args:
+            name: Of the subscription.
+            policies: What a replay does, by each event type that it handles.
+            options: Its options.
+        """
+        subscription, head = self._tables.subscription, self._tables.head
+        wants = {
+            "types": json.dumps(dict(policies)),
+            "options": msgspec.json.encode(options).decode(),
+        }
+        with self._store.writing() as connection:
+            again = update(subscription).where(subscription.c.name == name).values(**wants)
+            if connection.execute(again).rowcount:
+                return
+            start = 0
+            if options.start == "now":
+                start = connection.scalars(select(head.c.position)).one()
+            connection.execute(
+                insert(subscription).values(
+                    name=name,
+                    created_at=self._store.now(),
+                    start_position=start,
+                    state="active",
+                    **wants,
+                )
+            )
+            tile(connection, self._store, name, run=LIVE, after=start, lanes=options.lanes)
+
+    def claim(self, subscriptions: Sequence[str]) -> list[Lane]:
+        """Take the free and the expired lanes of ``subscriptions`` and return them.
+
+        A replay's lane goes to the owner of the live lane of the same shards alone, who can see
+        to it that no subject is handled twice at a time.
+        """
+        lane = self._tables.lane
+        now = self._store.now()
+        is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < now)
+        query = (
+            select(lane)
+            .where(is_free, lane.c.subscription.in_(subscriptions), self._is_runnable())
+            .order_by(lane.c.subscription, lane.c.run, lane.c.first_shard)
+        )
+        with self._store.reading() as connection:
+            if connection.execute(query).first() is None:
+                return []  # the usual case costs no write
+        with self._store.writing() as connection:
+            rows = connection.execute(query).all()
+            return [self._take(connection, row, now=now) for row in rows]
+
+    def renew(self) -> set[tuple[str, int, int, int]]:
+        """Prolong what this worker holds, and return the key of each."""
+        lane, worker = self._tables.lane, self._tables.worker
+        now = self._store.now()
+        with self._store.writing() as connection:
+            mine = lane.c.owner == self.worker
+            connection.execute(update(lane).where(mine).values(expires_at=now + LEASE_MICROS))
+            seen = update(worker).where(worker.c.id == self.worker)
+            connection.execute(seen.values(seen_at=now))
+            columns = (lane.c.subscription, lane.c.run, lane.c.first_shard, lane.c.epoch)
+            return {tuple(row) for row in connection.execute(select(*columns).where(mine))}
+
+    @contextmanager
+    def owning(
+        self, lane: Lane, *, checkpoint: int, done: Sequence[tuple[int, int]]
+    ) -> Iterator[Connection]:
+        """Yield a transaction of the lane's owner, which also records how far it has come.
+
+        Raises:
+            LeaseLost: Somebody else owns the lane by now; nothing is changed.
+        """
+        table = self._tables.lane
+        fence = update(table).where(*self._key(lane), table.c.epoch == lane.epoch)
+        with self._store.writing() as connection:
+            row = {"checkpoint": checkpoint, "done": dump_ranges(list(done)), "takeovers": 0}
+            if connection.execute(fence.values(**row)).rowcount == 0:
+                raise LeaseLost(f"the lane {lane.subscription} {lane.range} has another owner")
+            yield connection
+
+    def release(self, lane: Lane) -> None:
+        """Give one lane back."""
+        table = self._tables.lane
+        with self._store.writing() as connection:
+            connection.execute(
+                update(table)
+                .where(*self._key(lane), table.c.epoch == lane.epoch)
+                .values(owner=None, expires_at=None)
+            )
+
+    def remove(self, lane: Lane, connection: Connection) -> None:
+        """Strike off a replay's lane that has come to its end."""
+        connection.execute(delete(self._tables.lane).where(*self._key(lane)))
+
+    def _key(self, lane: Lane) -> list[ColumnElement[bool]]:
+        table = self._tables.lane
+        return [
+            table.c.subscription == lane.subscription,
+            table.c.run == lane.run,
+            table.c.first_shard == lane.first_shard,
+        ]
+
+    def _is_runnable(self) -> ColumnElement[bool]:
+        lane, subscription = self._tables.lane, self._tables.subscription
+        live = lane.alias("live")
+        owns_live = exists().where(
+            live.c.subscription == lane.c.subscription,
+            live.c.run == LIVE,
+            live.c.first_shard == lane.c.first_shard,
+            live.c.owner == self.worker,
+        )
+        is_active = exists().where(
+            subscription.c.name == lane.c.subscription, subscription.c.state == "active"
+        )
+        return and_(is_active, or_(lane.c.run == LIVE, owns_live))
+
+    def _take(self, connection: Connection, row: Row[*tuple[Any, ...]], *, now: int) -> Lane:
+        lane = Lane(
+            subscription=row.subscription,
+            run=row.run,
+            first_shard=row.first_shard,
+            last_shard=row.last_shard,
+            epoch=row.epoch + 1,
+            checkpoint=row.checkpoint,
+            done=load_ranges(row.done),
+        )
+        table = self._tables.lane
+        connection.execute(
+            update(table)
+            .where(*self._key(lane), table.c.epoch == row.epoch)
+            .values(
+                owner=self.worker,
+                epoch=lane.epoch,
+                expires_at=now + LEASE_MICROS,
+                takeovers=row.takeovers + (row.owner is not None),
+            )
+        )
+        return lane
+
+
+def tile(
+    connection: Connection, store: Store, subscription: str, *, run: int, after: int, lanes: int
+) -> None:
+    """Make the lanes of a run: ``lanes`` contiguous ranges that cover all shards."""
+    bounds = [SHARDS * at // lanes for at in range(lanes + 1)]
+    rows = [
+        {
+            "subscription": subscription,
+            "run": run,
+            "first_shard": first,
+            "last_shard": following - 1,
+            "checkpoint": after,
+            "done": "[]",
+            "epoch": 0,
+            "takeovers": 0,
+        }
+        for first, following in pairwise(bounds)
+    ]
+    connection.execute(insert(store.tables.lane), rows)

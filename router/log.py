@@ -1,0 +1,258 @@
+"""The log: events are appended once, in order and without gaps, and read back by anybody."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from router.dedupe import Dedupe
+from router.errors import UnknownName
+from router.events import Entry, Event, Notification, as_micros, key_of, position_in
+from router.filters import Filter
+from router.rows import Appended, make_event, make_notification, number
+from router.schema import Tables
+from router.store import Store
+
+LOG = "main"  # the row of `head`
+PAGE = 500  # events a page: enough to make a query's fixed cost small, little enough to hold
+PAGE_BYTES = 8 * 1024 * 1024
+EVERYTHING = Filter()
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some events in order of position.
+
+    Attributes:
+        reached: Every matching event up to this position is in this page or an earlier one.
+        is_last: Whether there was nothing more when it was read.
+    """
+
+    events: Sequence[Event]
+    reached: int
+    is_last: bool
+
+
+class EventLog:
+    """An event log in a database that `router db upgrade` has prepared.
+
+    Args:
+        database: A URL, an engine, or an open `Store`.
+        dedupe_seconds: How long an event is known again, at least; None is for ever.
+
+    Example: ``for event in EventLog("sqlite:///router.db").read(): print(event.type)``
+    """
+
+    def __init__(
+        self,
+        database: str | Engine | Store,
+        *,
+        schema: str | None = None,
+        table_prefix: str = "",
+        dedupe_seconds: float | None = 30 * 86_400,
+    ) -> None:
+        if not isinstance(database, Store):
+            database = Store(database, schema=schema, table_prefix=table_prefix)
+        self.store = database
+        self.dedupe = Dedupe(database, seconds=dedupe_seconds)
+
+    def append(self, entries: Sequence[Entry]) -> list[Appended]:
+        """Append all ``entries`` in one transaction and return what became of each, in order.
+
+        Events that the dedupe memory knows are left out; a notification all of whose events are
+        known leaves no row at all. When this returns, the events are on disk.
+
+        Raises:
+            Unavailable: The database cannot take them now, or its answer was lost: nothing is known
+                of them, and appending them again is safe.
+        """
+        tables = self.store.tables
+        keys = [
+            [
+                key_of(entry.notification.source, draft, entry.notification.body)
+                for draft in entry.drafts
+            ]
+            for entry in entries
+        ]
+        with self.store.writing(appending=True) as connection:
+            head = _lock_head(connection, tables)
+            known = self.dedupe.find_known(connection, [key for found in keys for key in found])
+            batch = number(entries, keys, known=known, head=head["position"])
+            if batch.events:
+                connection.execute(insert(tables.notification), batch.notifications)
+                connection.execute(insert(tables.event), batch.events)
+                self.dedupe.remember(connection, batch.events, generation=head["generation"])
+                _move_head(connection, tables, batch.events[-1]["position"], at=self.store.now())
+        self.store.start_checkpoints()
+        return batch.appended
+
+    def head(self) -> int:
+        """The position of the newest event; 0 in an empty log."""
+        with self.store.reading() as connection:
+            return int(connection.execute(select(self.store.tables.head.c.position)).scalar_one())
+
+    def read(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        matching: Filter = EVERYTHING,
+        page: int = PAGE,
+    ) -> Iterator[Event]:
+        """Yield events in order of position, a page at a time; no transaction stays open between.
+
+        Args:
+            after: The position to start behind.
+            until: The last position; None reads on until there is nothing more.
+            matching: Which events.
+            page: How many events are fetched at once.
+        """
+        while True:
+            found = self.read_page(after=after, until=until, matching=matching, limit=page)
+            yield from found.events
+            after = found.reached
+            if found.is_last:
+                return
+
+    def read_page(
+        self,
+        *,
+        after: int,
+        limit: int,
+        until: int | None = None,
+        matching: Filter = EVERYTHING,
+        shards: tuple[int, int] | None = None,
+        max_bytes: int = PAGE_BYTES,
+    ) -> Page:
+        """Return the next matching events behind ``after``, each body fetched and decoded once.
+
+        Args:
+            after: The position to start behind.
+            limit: How many events at most.
+            until: The last position; None is the newest there is.
+            matching: Which events.
+            shards: The first and last shard; None is all of them.
+            max_bytes: Of bodies; the first one is returned however large it is.
+        """
+        tables = self.store.tables
+        query = self._matching(select(*_event_columns(tables)), matching)
+        if shards is not None:
+            query = query.where(tables.event.c.shard.between(*shards))
+        query = query.where(tables.event.c.position > after)
+        query = query.order_by(tables.event.c.position).limit(limit)
+        with self.store.reading() as connection:
+            end = connection.scalars(select(tables.head.c.position)).one()
+            end = end if until is None else min(end, until)
+            rows = connection.execute(query.where(tables.event.c.position <= end)).all()
+            ids = sorted({row.notification_id for row in rows})
+            found = _read_notifications(connection, tables, ids, max_bytes=max_bytes)
+        events = [
+            make_event(row, found[row.notification_id])
+            for row in rows
+            if row.notification_id in found
+        ]
+        if len(found) < len(ids):
+            # Cut at the first event whose body did not fit, lest a later one be taken before it.
+            missing = min(row.position for row in rows if row.notification_id not in found)
+            events = [event for event in events if event.position < missing]
+        is_last = len(rows) < limit and len(events) == len(rows)
+        return Page(events, end if is_last else events[-1].position, is_last)
+
+    def find(self, name: str) -> Event:
+        """Return the event with this position or id.
+
+        Raises:
+            UnknownName: There is none.
+        """
+        position = int(name) if name.isdecimal() else position_in(name)
+        if position is not None and 0 < position < 2**63:
+            for event in self.read_page(after=position - 1, until=position, limit=1).events:
+                if name in (event.id, str(event.position)):
+                    return event
+        raise UnknownName(f"there is no event {name!r}: `router events list` shows what there is")
+
+    def count_by_type(
+        self, *, after: int = 0, until: int | None = None, matching: Filter = EVERYTHING
+    ) -> dict[str, int]:
+        """Count the matching events by type; types without any are left out."""
+        event = self.store.tables.event
+        query = self._matching(select(event.c.type, func.count()), matching)
+        query = query.where(event.c.position > after)
+        if until is not None:
+            query = query.where(event.c.position <= until)
+        with self.store.reading() as connection:
+            rows = connection.execute(query.group_by(event.c.type)).all()
+        return {row[0]: row[1] for row in rows}
+
+    def _matching(
+        self, query: Select[*tuple[Any, ...]], matching: Filter
+    ) -> Select[*tuple[Any, ...]]:
+        event, notification = self.store.tables.event, self.store.tables.notification
+        if matching.sources or matching.since or matching.until:
+            query = query.join(notification, notification.c.id == event.c.notification_id)
+        return query.where(*_conditions(self.store.tables, matching))
+
+
+def _lock_head(connection: Connection, tables: Tables) -> RowMapping:
+    query = select(tables.head.c.position, tables.head.c.generation)
+    return connection.execute(query.where(tables.head.c.log == LOG)).mappings().one()
+
+
+def _move_head(connection: Connection, tables: Tables, position: object, *, at: int) -> None:
+    head = tables.head
+    connection.execute(
+        update(head).where(head.c.log == LOG).values(position=position, appended_at=at)
+    )
+
+
+def _event_columns(tables: Tables) -> list[ColumnElement[object]]:
+    event = tables.event.c
+    return [
+        event.position,
+        event.id,
+        event.type,
+        event.subtype,
+        event.channel,
+        event.subject,
+        event.external_id,
+        event.occurred_at,
+        event.path,
+        event.notification_id,
+    ]
+
+
+def _read_notifications(
+    connection: Connection, tables: Tables, ids: Sequence[int], *, max_bytes: int
+) -> dict[int, Notification]:
+    """Read bodies in order of id until ``max_bytes`` are reached."""
+    table = tables.notification
+    query = select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
+    found: dict[int, Notification] = {}
+    size = 0
+    result = connection.execution_options(stream_results=True).execute(query)
+    while size < max_bytes and (row := result.fetchone()) is not None:
+        found[row.id] = make_notification(row)
+        size += len(row.body)
+    result.close()
+    return found
+
+
+def _conditions(tables: Tables, matching: Filter) -> list[ColumnElement[bool]]:
+    event, notification = tables.event.c, tables.notification.c
+    wanted = [
+        (event.type, matching.types),
+        (event.subtype, matching.subtypes),
+        (event.channel, matching.channels),
+        (event.subject, matching.subjects),
+        (notification.source, matching.sources),
+    ]
+    found: list[ColumnElement[bool]] = [column.in_(values) for column, values in wanted if values]
+    if matching.ids:
+        positions = [position_in(one) or 0 for one in matching.ids]
+        found += [event.position.in_(positions), event.id.in_(matching.ids)]
+    if matching.since is not None:
+        found.append(notification.received_at >= as_micros(matching.since))
+    if matching.until is not None:
+        found.append(notification.received_at < as_micros(matching.until))
+    return found

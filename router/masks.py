@@ -1,0 +1,54 @@
+"""What of the settings may be shown: secrets are replaced, references to them are not."""
+
+import re
+from collections.abc import Mapping
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+HIDDEN = "***"
+
+_PRIVATE = r"secret|passw|pwd|token|credential|authorization|(?:api|private)_?key"
+_PRIVATE_KEY = re.compile(_PRIVATE, re.IGNORECASE)
+_PRIVATE_QUERY = re.compile(rf"([?&][^=&#\s]*(?:{_PRIVATE})[^=&#\s]*=)[^&#\s]+", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)\S+(?=@)")
+_REFERENCES = ("env:", "file:")
+
+
+def mask(value: object, *, private: bool = False) -> object:
+    """Return ``value`` as it may be shown.
+
+    What stands under a key such as ``app_secrets`` or ``password`` is hidden, with all below it,
+    but for ``env:`` and ``file:`` references; so are the credentials inside of URLs.
+
+    Args:
+        value: Anything that a TOML file can hold.
+        private: Whether it stands under such a key.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: mask(item, private=private or bool(_PRIVATE_KEY.search(key)))
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [mask(item, private=private) for item in value]
+    if isinstance(value, str) and value.startswith(_REFERENCES):
+        return value
+    if private:
+        return HIDDEN
+    return _mask_text(value) if isinstance(value, str) else value
+
+
+def mask_database(url: str) -> str:
+    """Return a database URL without its credentials; all of it is hidden where it is none."""
+    if url.startswith(_REFERENCES):
+        return url
+    try:
+        shown = make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return HIDDEN
+    return _PRIVATE_QUERY.sub(rf"\1{HIDDEN}", shown)
+
+
+def _mask_text(text: str) -> str:
+    return _PRIVATE_QUERY.sub(rf"\1{HIDDEN}", _USERINFO.sub(HIDDEN, text))

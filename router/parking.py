@@ -1,0 +1,232 @@
+"""Failed deliveries on record: parked ones, the subjects they block, and every failed attempt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from router.events import Event
+from router.lanes import Lane
+from router.schema import Tables
+
+RETRY = "retry"
+DEAD = "dead"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What one attempt left behind.
+
+    Attributes:
+        started_at: Microseconds since 1970.
+        duration: Seconds.
+        outcome: ``failed``, ``timed out``, ``rejected`` or ``retry`` (asked for).
+    """
+
+    started_at: int
+    duration: float
+    outcome: str
+    error: str
+    traceback: str | None = None
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A delivery that waits for its next attempt.
+
+    Attributes:
+        attempts: Calls so far.
+        parked_at: When the first one failed, in microseconds since 1970.
+        next_at: When the next one is due, in microseconds since 1970; None for a dead letter.
+    """
+
+    position: int
+    subject: str
+    attempts: int
+    parked_at: int
+    next_at: int | None
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a lane's new owner needs to know of its past.
+
+    Attributes:
+        retries: The parked deliveries that wait for an attempt.
+        blocked: Each blocked subject, and the position above which all of it is still to do.
+        dead: The positions of dead letters among those.
+    """
+
+    retries: list[Parked]
+    blocked: dict[str, int]
+    dead: set[int]
+
+
+class Parking:
+    """The statements on parked, blocked and attempt; each within a transaction of the owner."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def load(self, connection: Connection, lane: Lane) -> Held:
+        """Return what is parked and blocked in ``lane``."""
+        parked, blocked = self._tables.parked, self._tables.blocked
+        rows = connection.execute(
+            select(parked).where(*_in_lane(parked.c, lane), parked.c.state == RETRY)
+        ).all()
+        heads = connection.execute(select(blocked).where(*_in_lane(blocked.c, lane))).all()
+        dead = connection.scalars(
+            select(parked.c.position).where(
+                *_in_lane(parked.c, lane),
+                parked.c.state == DEAD,
+                parked.c.position.in_([row.position for row in heads]),
+            )
+        )
+        return Held(
+            retries=[_make_parked(row) for row in rows],
+            blocked={row.subject: row.position for row in heads},
+            dead=set(dead),
+        )
+
+    def park(
+        self,
+        connection: Connection,
+        lane: Lane,
+        event: Event,
+        *,
+        failure: Failure,
+        next_at: int | None,
+    ) -> None:
+        """Write down the first failure of ``event``; without ``next_at`` it is dead at once."""
+        connection.execute(
+            insert(self._tables.parked).values(
+                subscription=lane.subscription,
+                run=lane.run,
+                position=event.position,
+                subject=event.subject,
+                shard=event.shard,
+                type=event.type,
+                state=DEAD if next_at is None else RETRY,
+                attempts=1,
+                parked_at=failure.started_at,
+                next_at=next_at,
+                error=failure.error,
+            )
+        )
+        self._record(connection, lane, event.position, number=1, failure=failure)
+
+    def begin_retry(
+        self, connection: Connection, lane: Lane, parked: Parked, *, started_at: int
+    ) -> None:
+        """Count the next attempt before it is made: a call that kills the process counts too."""
+        table, attempt = self._tables.parked, self._tables.attempt
+        number = parked.attempts + 1
+        key = _key(table.c, lane, parked.position)
+        connection.execute(update(table).where(*key).values(attempts=number))
+        connection.execute(
+            insert(attempt).values(
+                subscription=lane.subscription,
+                run=lane.run,
+                position=parked.position,
+                number=number,
+                started_at=started_at,
+                outcome="running",
+            )
+        )
+
+    def park_again(
+        self,
+        connection: Connection,
+        lane: Lane,
+        position: int,
+        *,
+        number: int,
+        failure: Failure,
+        next_at: int | None,
+    ) -> None:
+        """Write down that attempt ``number`` failed too; without ``next_at`` it was the last."""
+        table = self._tables.parked
+        state = DEAD if next_at is None else RETRY
+        connection.execute(
+            update(table)
+            .where(*_key(table.c, lane, position))
+            .values(state=state, next_at=next_at, error=failure.error)
+        )
+        self._record(connection, lane, position, number=number, failure=failure)
+
+    def clear(self, connection: Connection, lane: Lane, position: int) -> None:
+        """Strike off a delivery that succeeded, with its attempts."""
+        for table in (self._tables.parked, self._tables.attempt):
+            connection.execute(delete(table).where(*_key(table.c, lane, position)))
+
+    def block(self, connection: Connection, lane: Lane, event: Event) -> None:
+        """Make all of the event's subject above it wait."""
+        connection.execute(
+            insert(self._tables.blocked).values(
+                subscription=lane.subscription,
+                run=lane.run,
+                subject=event.subject,
+                shard=event.shard,
+                position=event.position,
+            )
+        )
+
+    def advance(self, connection: Connection, lane: Lane, subject: str, position: int) -> None:
+        """Note that the blocked ``subject`` is settled up to ``position``."""
+        table = self._tables.blocked
+        connection.execute(
+            update(table)
+            .where(*_run_of(table.c, lane), table.c.subject == subject)
+            .values(position=position)
+        )
+
+    def release(self, connection: Connection, lane: Lane, subjects: Sequence[str]) -> None:
+        """Let the ``subjects`` go on; nothing of them waits any more."""
+        table = self._tables.blocked
+        connection.execute(
+            delete(table).where(*_run_of(table.c, lane), table.c.subject.in_(subjects))
+        )
+
+    def count(self, connection: Connection, lane: Lane) -> int:
+        """Count the deliveries of the lane's run that wait for another attempt."""
+        table = self._tables.parked
+        query = select(func.count()).where(*_run_of(table.c, lane), table.c.state == RETRY)
+        return connection.scalars(query).one()
+
+    def _record(
+        self, connection: Connection, lane: Lane, position: int, *, number: int, failure: Failure
+    ) -> None:
+        table = self._tables.attempt
+        values = msgspec.structs.asdict(failure)
+        key = [*_key(table.c, lane, position), table.c.number == number]
+        if connection.execute(update(table).where(*key).values(**values)).rowcount == 0:
+            connection.execute(
+                insert(table).values(
+                    subscription=lane.subscription,
+                    run=lane.run,
+                    position=position,
+                    number=number,
+                    **values,
+                )
+            )
+
+
+def _run_of(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    return [columns.subscription == lane.subscription, columns.run == lane.run]
+
+
+def _key(columns: Any, lane: Lane, position: int) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    return [*_run_of(columns, lane), columns.position == position]
+
+
+def _in_lane(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    return [*_run_of(columns, lane), columns.shard.between(*lane.range)]
+
+
+def _make_parked(row: Row[*tuple[Any, ...]]) -> Parked:
+    return Parked(
+        position=row.position,
+        subject=row.subject,
+        attempts=row.attempts,
+        parked_at=row.parked_at,
+        next_at=row.next_at,
+    )

@@ -1,0 +1,61 @@
+"""Slots: a bounded number of calls under way at a time, more of them waiting in line."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+
+Work = Callable[[], Coroutine[None, None, None]]
+
+
+class Slots:
+    """Runs work as slots become free, in the order in which it came.
+
+    Args:
+        limit: How many at a time.
+        on_change: Called whenever one has ended.
+    """
+
+    def __init__(self, limit: int, *, on_change: Callable[[], None]) -> None:
+        self._limit = limit
+        self._on_change = on_change
+        self._line: deque[Work] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.is_closed = False
+        self._error: BaseException | None = None
+
+    def add(self, work: Work) -> None:
+        """Run ``work`` when a slot is free; never, once the slots are closed."""
+        self._line.append(work)
+        self._fill()
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+        self.is_closed = True
+
+    def cancel(self) -> None:
+        """Cancel what is under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way or, while the slots are open, in line."""
+        return not self._tasks and (self.is_closed or not self._line)
+
+    def raise_error(self) -> None:
+        """Raise what the first failing work raised, if any did."""
+        if self._error is not None:
+            raise self._error
+
+    def _fill(self) -> None:
+        while self._line and len(self._tasks) < self._limit and not self.is_closed:
+            task = asyncio.get_running_loop().create_task(self._line.popleft()())
+            self._tasks.add(task)
+            task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
+        self._fill()
+        self._on_change()

@@ -1,0 +1,115 @@
+"""One database: its engine, its tables, and the two ways to talk to it, reading and writing."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from router import sqlite
+from router.errors import StoreError, Unavailable
+from router.gate import Gate
+from router.periodic import Periodic
+from router.schema import Tables, make_tables
+
+CHECK_SECONDS = 1.0  # between two looks at the size of SQLite's write-ahead log
+
+
+class Store:
+    """The one place that knows which engine is underneath.
+
+    Args:
+        database: A URL, or an engine that the caller keeps and disposes of.
+        schema: The schema of the tables, where the engine has schemas.
+        table_prefix: Put before each table's name.
+        create: Whether a SQLite file that does not exist is made.
+        clock: Seconds since 1970.
+
+    Raises:
+        StoreError: The database cannot be opened, or is not set up to keep what it is given.
+    """
+
+    def __init__(
+        self,
+        database: str | Engine,
+        *,
+        schema: str | None = None,
+        table_prefix: str = "",
+        create: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._is_ours = isinstance(database, str)
+        self.engine = _open(database, create=create) if isinstance(database, str) else database
+        if self.engine.dialect.name != "sqlite":
+            raise StoreError(f"this version stores on SQLite, not on {self.engine.dialect.name}")
+        if not self._is_ours:
+            sqlite.require_durable(self.engine)
+        self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
+        self.gate = Gate()
+        self._clock = clock
+        self._checkpoints: Periodic | None = None
+
+    def now(self) -> int:
+        """The database's clock, in microseconds since 1970; SQLite's is the machine's own."""
+        return int(self._clock() * 1_000_000)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection that sees one state of the database."""
+        with _translated(), self.engine.connect() as connection:
+            sqlite.begin_reading(connection)
+            yield connection
+
+    @contextmanager
+    def writing(self, *, appending: bool = False) -> Iterator[Connection]:
+        """Yield a connection whose work is committed at the end of the block, or none of it.
+
+        Raises:
+            Unavailable: The database does not answer, is locked by another process, or is full.
+        """
+        with (
+            self.gate.turn(appending=appending),
+            _translated(),
+            self.engine.connect() as connection,
+        ):
+            sqlite.begin_writing(connection)
+            yield connection
+            connection.commit()
+
+    def start_checkpoints(self) -> None:
+        """Keep the write-ahead log short from a thread, until `close`; a second call is nothing."""
+        if self._checkpoints is None:
+            check = sqlite.Checkpointer(self.engine, gate=self.gate).check
+            self._checkpoints = Periodic(check, seconds=CHECK_SECONDS, name="router-checkpoints")
+            self._checkpoints.start()
+
+    def close(self) -> None:
+        """Let go of the database; an engine that was handed in stays open."""
+        if self._checkpoints is not None:
+            self._checkpoints.stop()
+            self._checkpoints = None
+        if self._is_ours:
+            self.engine.dispose()
+
+
+def _open(database: str, *, create: bool) -> Engine:
+    try:
+        url = make_url(database)
+    except ArgumentError as error:
+        raise StoreError(
+            f"the database URL cannot be read: {error}; write one like sqlite:///router.db"
+        ) from error
+    if url.get_backend_name() != "sqlite":
+        raise StoreError(f"this version stores on SQLite, not on {url.get_backend_name()}")
+    return sqlite.open_engine(url, create=create)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's word for "not now" into ours; other errors are the caller's own."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable("the database does not take it now") from error
