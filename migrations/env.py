@@ -1,11 +1,12 @@
 """How alembic runs the revisions: for `router.migrate`, and for a developer's `alembic` command.
 
-`router.migrate` hands over ``tables`` and either ``connection`` or ``dialect_name`` as attributes of
-the configuration. A developer has none of them: then ROUTER_DATABASE names the database.
+`router.migrate` hands over ``tables`` and either ``connection`` or ``dialect_name``, as attributes
+of the configuration. A developer has none of them: then ROUTER_DATABASE names the database.
 """
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from alembic import context
 from alembic.operations import MigrationScript
@@ -14,6 +15,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, make_url
 
 from router.schema import Tables, make_tables
+
+Parent = Literal["schema_name", "table_name", "schema_qualified_table_name"]
 
 # Whoever upgrades second waits here, and then finds the work done.
 LOCKS = {
@@ -28,7 +31,7 @@ def run() -> None:
     tables: Tables = attributes.get("tables") or make_tables()
     url = make_url(os.environ.get("ROUTER_DATABASE", "sqlite:///router.db"))
     if context.is_offline_mode():
-        _write_sql(tables, attributes.get("dialect_name") or url.get_backend_name())
+        _write_sql(attributes.get("dialect_name") or url.get_backend_name(), tables)
     elif (connection := attributes.get("connection")) is not None:
         _run_on(connection, tables)
     else:
@@ -42,42 +45,44 @@ def run() -> None:
 def _run_on(connection: Connection, tables: Tables) -> None:
     if not connection.in_transaction():
         connection.exec_driver_sql(LOCKS[connection.dialect.name])
-    context.configure(connection=connection, **_options(tables))
+    _configure(tables, connection=connection)
     context.run_migrations()
 
 
-def _write_sql(tables: Tables, dialect_name: str) -> None:
-    # The drivers' own style of parameters would double each % of the view.
-    style = {"paramstyle": "named"}
-    context.configure(
-        dialect_name=dialect_name, dialect_opts=style, literal_binds=True, **_options(tables)
-    )
+def _write_sql(dialect_name: str, tables: Tables) -> None:
+    _configure(tables, dialect_name=dialect_name)
     with context.begin_transaction():
         context.run_migrations()
 
 
-def _options(tables: Tables) -> dict[str, object]:
+def _configure(
+    tables: Tables, *, connection: Connection | None = None, dialect_name: str | None = None
+) -> None:
     ours = {table.name for table in tables.metadata.tables.values()}
 
-    def is_ours(name: str | None, kind: str, _parents: Mapping[str, str | None]) -> bool:
+    def is_ours(name: str | None, kind: str, _parents: Mapping[Parent, str | None]) -> bool:
         """Whether alembic may look: the tables of a host or of a plugin are no business of ours."""
         if kind == "schema":
             return name == tables.schema
         return kind != "table" or name in ours
 
-    return {
-        "target_metadata": tables.metadata,
-        "version_table": tables.version,
-        "version_table_schema": tables.schema,
-        "include_name": is_ours,
-        "include_schemas": tables.schema is not None,
-        "transactional_ddl": True,
-        "compare_server_default": True,
-        "process_revision_directives": _number,
-        # What revisions read: they do not import the tables of today.
-        "schema": tables.schema,
-        "table_prefix": tables.prefix,
-    }
+    context.configure(
+        connection=connection,
+        dialect_name=dialect_name,
+        dialect_opts={"paramstyle": "named"},  # the drivers' own would double each % of the view
+        literal_binds=connection is None,
+        transactional_ddl=True,
+        target_metadata=tables.metadata,
+        version_table=tables.version,
+        version_table_schema=tables.schema,
+        include_name=is_ours,
+        include_schemas=tables.schema is not None,
+        compare_server_default=True,
+        process_revision_directives=_number,
+        # For the revisions, which do not import the tables of today.
+        schema=tables.schema,
+        table_prefix=tables.prefix,
+    )
 
 
 def _number(

@@ -12,9 +12,11 @@ from typing import Self
 
 from sqlalchemy import Engine
 from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router import config as settings
-from router import lifecycle, migrate
+from router import lifecycle
 from router.config import Config
 from router.dispatcher import DRAIN, Dispatcher
 from router.errors import ConfigError, RouterError
@@ -22,7 +24,8 @@ from router.host import Host
 from router.log import EventLog
 from router.options import explain_unknown, merge_options
 from router.periodic import Periodic
-from router.receiver import ERROR_HANDLERS, Receiver
+from router.problems import ERROR_HANDLERS
+from router.receiver import PREFIX, Receiver, livez, path_of
 from router.secrets import Secret
 from router.sources import Source
 from router.store import Store
@@ -83,7 +86,10 @@ class Router:
         self._receives = receives
         self._delivers = delivers
         self._receiver = Receiver(
-            _by_name(sources), max_body=max_body, check=self._check, clock=time.time
+            _by_name(sources),
+            max_body=max_body,
+            check=self._store.require_current,
+            clock=time.time,
         )
         self._dispatcher: Dispatcher | None = None
         self._open: AsyncExitStack | None = None
@@ -124,17 +130,24 @@ class Router:
             delivers=delivers,
         )
 
-    def asgi(self) -> Starlette:
+    def asgi(self) -> ASGIApp:
         """Return the ASGI application: to be served, or mounted in another one.
 
         Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
         a mounted application never runs: pass `lifespan` to the outer one.
         """
-        return Starlette(
-            routes=self._receiver.routes(),
+        receiver = self._receiver
+        rest = Starlette(
+            routes=[Route("/livez", livez), Route("/readyz", receiver.readyz)],
             exception_handlers=ERROR_HANDLERS,
             lifespan=self.lifespan,
         )
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            is_webhook = scope["type"] == "http" and path_of(scope).startswith(PREFIX)
+            await (receiver if is_webhook else rest)(scope, receive, send)
+
+        return application
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -153,8 +166,8 @@ class Router:
             raise RouterError("the router runs already: enter it once")
         self.host.require_sound()
         async with AsyncExitStack() as stack:
-            stack.callback(self._store.close)
-            await asyncio.to_thread(self._check)
+            stack.push_async_callback(asyncio.to_thread, self._store.close)
+            await asyncio.to_thread(self._store.require_current)
             await lifecycle.start(self.host.running())
             stack.push_async_callback(lifecycle.stop, self.host.running())
             if self._delivers:
@@ -192,7 +205,8 @@ class Router:
 
     async def _start_receiver(self, stack: AsyncExitStack) -> None:
         writer = Writer(self.log, on_append=self._wake)
-        forgetting = Periodic(self._forget, seconds=FORGET_SECONDS, name="router-dedupe")
+        rotate = self.log.dedupe.rotate
+        forgetting = Periodic(rotate, seconds=FORGET_SECONDS, name="router-dedupe")
         writer.start()
         stack.push_async_callback(asyncio.to_thread, writer.stop)
         forgetting.start()
@@ -204,13 +218,6 @@ class Router:
         dispatcher = self._dispatcher
         if dispatcher is not None:
             dispatcher.wake()
-
-    def _forget(self) -> None:
-        while self.log.dedupe.rotate():
-            pass
-
-    def _check(self) -> None:
-        migrate.require_current(self._store.engine, self._store.tables)
 
 
 def make_sources(config: Config, host: Host) -> list[Source]:

@@ -28,7 +28,7 @@ _DEFAULTS: Mapping[str, object] = {
 }
 _TABLES = ("sources", "subscriptions", "plugins")
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMG]I?B)?", re.IGNORECASE)
-_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SOURCE_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")  # dots alone mean a folder in a URL
 
 
@@ -197,8 +197,8 @@ def _read_sources(written: Layer) -> dict[str, SourceConfig]:
         where = f"{written.name('sources')}: [sources.{name}]"
         if not _SOURCE_NAME.fullmatch(name):
             raise ConfigError(
-                f"{where} cannot be part of a URL: "
-                "name it with 1 to 100 letters and digits of ASCII, '-', '_' and '.'"
+                f"{where}: the name {name!r} cannot be part of a URL: "
+                "use 1 to 100 letters and digits of ASCII, '-', '_' and '.'"
             )
         settings = dict(table)
         adapter = settings.pop("adapter", None)

@@ -5,13 +5,13 @@ the other is emptied in small steps and the two change places. So forgetting nev
 append, and no key is forgotten before its time. A row costs about 30 bytes on SQLite.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
+from router.bulk import find_keys, insert_rows
 from router.store import Store
 
-CHUNK = 500  # keys a look-up, well below SQLite's limit of 32,766 variables
 STEP = 5_000  # keys forgotten in one transaction: a few milliseconds
 
 
@@ -30,26 +30,19 @@ class Dedupe:
 
     def find_known(self, connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of ``keys`` that are remembered. The head must be locked before."""
-        known: set[bytes] = set()
-        for at in range(0, len(keys), CHUNK):
-            chunk = keys[at : at + CHUNK]
-            for table in self._store.tables.dedupe:
-                known.update(connection.scalars(select(table.c.key).where(table.c.key.in_(chunk))))
-        return known
+        return find_keys(connection, self._store.tables.dedupe, keys)
 
     def remember(
-        self, connection: Connection, events: Sequence[Mapping[str, object]], *, generation: int
+        self, connection: Connection, keys: Sequence[tuple[bytes, int]], *, generation: int
     ) -> None:
-        """Remember the keys of the event rows."""
-        table = self._store.tables.dedupe[generation]
-        rows = [{"key": event["key"], "position": event["position"]} for event in events]
-        connection.execute(insert(table), rows)
+        """Remember ``keys``, each with the position of its event."""
+        insert_rows(connection, self._store.tables.dedupe[generation], keys)
 
     def rotate(self) -> bool:
         """Forget one step of what is old enough; whether there may be more to do.
 
-        Both the clock and the log's own time must have moved on: a clock set forward by mistake
-        then costs one early change of places, not what is remembered.
+        Both the clock and the time of the last append must have moved on: while nothing is
+        appended, a clock that was set forward by mistake costs nothing.
         """
         if self._micros is None:
             return False

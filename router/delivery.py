@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from router.attempts import Attempts
 from router.events import Event, Replaying
 from router.filters import Filter
 from router.ledger import Ledger
@@ -18,7 +19,7 @@ from router.log import EventLog, Page
 from router.parking import Held, Parking
 from router.retries import Clock, Retries
 from router.slots import Slots
-from router.subscriptions import Caller, Failed
+from router.subscriptions import Caller
 from router.turns import Pace, Turns
 
 WINDOW = 1_000  # events taken and not settled; one slow subject holds up others only this far on
@@ -66,21 +67,23 @@ class Delivery:
     ) -> None:
         self.ledger = ledger
         self._span = span
-        self._options = caller.subscription.options
-        self._caller = caller
         self._log = log
         self._parking = parking
-        self._turns = turns
-        self._pace = pace
         self._clock = clock
         self._changed = asyncio.Event()
         self._may_be_more = True  # events that have not been looked for
+        self._looked_at = 0
         self._queues: dict[str, deque[Event]] = {}
-        self._slots = Slots(self._options.concurrency, on_change=self._changed.set)
+        self._attempts = Attempts(
+            caller=caller, ledger=ledger, turns=turns, pace=pace, replaying=span.replay
+        )
+        subscription = caller.subscription
+        limit = 1 if subscription.is_transactional else subscription.options.concurrency
+        self._slots = Slots(limit, on_change=self._changed.set)
         self._retries = Retries(
             matching=span.matching,
-            options=self._options,
-            call=self._call,
+            options=subscription.options,
+            attempts=self._attempts,
             slots=self._slots,
             ledger=ledger,
             log=log,
@@ -96,29 +99,32 @@ class Delivery:
     def stop(self) -> None:
         """Begin no call any more; `run` returns when those under way have returned."""
         self._slots.close()
+        self._attempts.stop()
         self._changed.set()
 
     def cut(self) -> None:
-        """End the calls under way, too: what they were about will be delivered again."""
+        """Wait for no call any more, too: what they are about will be delivered again."""
+        self.stop()
         self._slots.cancel()
 
     async def run(self) -> None:
         """Deliver.
 
         Raises:
-            LeaseLost: Another process has the lane; the calls under way were cancelled.
+            LeaseLost: Another process has the lane; the calls under way were cut.
         """
         try:
             self._retries.resume(await self.ledger.read(self._load))
-            flush_at = 0
+            flushed_at = 0
             while not self._is_over():
                 self._changed.clear()
                 self._slots.raise_error()
                 self._retries.start_due()
                 is_behind = await self._read_more()
-                if self._clock.now() >= flush_at:
+                # The difference, since a clock that was put back must not put off the flush.
+                if abs(self._clock.now() - flushed_at) >= FLUSH_MICROS:
                     await self.ledger.flush()
-                    flush_at = self._clock.now() + FLUSH_MICROS
+                    flushed_at = self._clock.now()
                 if not is_behind:
                     await self._wait()
             self._slots.raise_error()
@@ -128,11 +134,12 @@ class Delivery:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all of the span is settled."""
+        """Whether all of the span is settled, and nothing of it waits for anything."""
         end = self._span.until
         if end is None or self.ledger.progress.cursor < end:
             return False
-        return self._retries.is_empty and not self._queues
+        is_waiting = self._queues or self.ledger.blocked
+        return self._retries.is_empty and not is_waiting
 
     def _is_over(self) -> bool:
         return self._slots.is_idle and (self._slots.is_closed or self.is_finished)
@@ -143,25 +150,23 @@ class Delivery:
 
     async def _wait(self) -> None:
         """Sleep until something happens, an attempt is due, or it is time to look again."""
+        pause = POLL - abs(self._clock.now() - self._looked_at) / 1_000_000
+        if pause <= 0:
+            pause = POLL  # it is time to look, but there is no room
         due = self._retries.seconds_to_next()
-        pause = POLL if due is None else min(POLL, due)
-        timer = asyncio.ensure_future(self._clock.sleep(pause))
-        change = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((timer, change), return_when=asyncio.FIRST_COMPLETED)
-            self._may_be_more = self._may_be_more or timer.done()
-        finally:
-            timer.cancel()
-            change.cancel()
+        await self._clock.wait_for(self._changed, seconds=pause if due is None else min(pause, due))
 
     async def _read_more(self) -> bool:
         """Take the next page, as far as there is room; whether there is more to take."""
         progress = self.ledger.progress
         room = WINDOW - progress.pending
         end = self._span.until
-        if self._slots.is_closed or room <= 0 or not self._may_be_more:
+        now = self._clock.now()
+        is_due = self._may_be_more or abs(now - self._looked_at) >= POLL * 1_000_000
+        if self._slots.is_closed or room <= 0 or not is_due:
             return False
         self._may_be_more = False
+        self._looked_at = now
         page = await self.ledger.read(
             partial(
                 self._log.read_page,
@@ -185,16 +190,12 @@ class Delivery:
             if event.subject in self.ledger.blocked:
                 self.ledger.settle(event.position)  # on record: it waits behind its subject
                 continue
-            key = self._key(event)
+            key = self._attempts.key(event)
             if key in self._queues:
                 self._queues[key].append(event)
             else:
                 self._queues[key] = deque([event])
                 self._slots.add(partial(self._run_queue, key))
-
-    def _key(self, event: Event) -> str:
-        """What calls are made one after another for."""
-        return event.subject if self._options.order == "subject" else str(event.position)
 
     async def _run_queue(self, key: str) -> None:
         """Hand over the events that wait under ``key``, until there are none or one fails."""
@@ -202,25 +203,7 @@ class Delivery:
         while queue:
             if self._slots.is_closed:
                 return  # the rest stays unsettled: the next owner takes it up
-            event = queue.popleft()
-            failed = await self._call(event, 1)
-            must_wait = failed is not None and await self._retries.park(event, failed)
-            if failed is None:
-                self.ledger.count("done")
-            self.ledger.settle(event.position)
-            if must_wait:
+            if await self._retries.deliver(queue.popleft()):
                 while queue:  # blocked behind the one that failed, which is on record by now
                     self.ledger.settle(queue.popleft().position)
         del self._queues[key]
-
-    async def _call(self, event: Event, attempt: int) -> Failed | None:
-        """Call the handler when it is the turn of the event's subject, at the agreed pace."""
-        if self._span.replay is not None:
-            event = msgspec.structs.replace(event, replay=self._span.replay)
-        await self._pace.keep()
-        key = self._key(event)
-        await self._turns.take(key, first=self._span.replay is None)
-        try:
-            return await self._caller.call(event, attempt=attempt)
-        finally:
-            self._turns.give_back(key)

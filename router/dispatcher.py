@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from random import random
 from typing import TypeVar
@@ -13,17 +13,18 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from router.delivery import Delivery, Span
-from router.errors import Unavailable
+from router.errors import RouterError, Unavailable, trace
 from router.events import Replaying
 from router.filters import Filter
-from router.lanes import LIVE, Lane, Lanes, LeaseLost
+from router.lanes import LIVE, Key, Lane, Lanes, LeaseLost
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Parking
 from router.periodic import Periodic
-from router.replay import Replay, Replays
+from router.replay import Replays
 from router.retries import Clock
 from router.subscriptions import Caller, Subscription
+from router.threads import Threads
 from router.turns import Pace, Turns
 
 T = TypeVar("T")
@@ -31,6 +32,9 @@ T = TypeVar("T")
 RENEW = 2.0  # seconds between two renewals of a lease of six
 LOOK = 1.0  # seconds between two looks for lanes and replays that wait for an owner
 DRAIN = 30.0  # seconds that a stop waits for the calls under way
+LAST_WRITE = 5.0  # more, to write down what has come of the others
+REST = 1_000_000  # microseconds before a lane whose delivery broke off is claimed again
+LONGEST_REST = 60_000_000
 STORAGE_THREADS = 4
 
 logger = logging.getLogger("router.dispatcher")
@@ -43,23 +47,34 @@ class Dispatcher:
         subscriptions: What to deliver to.
         log: What to deliver.
         drain: Seconds that `stop` waits for handlers that were called.
+        clock: Time and chance; None is the database's clock and real ones.
     """
 
     def __init__(
-        self, subscriptions: Sequence[Subscription], *, log: EventLog, drain: float = DRAIN
+        self,
+        subscriptions: Sequence[Subscription],
+        *,
+        log: EventLog,
+        drain: float = DRAIN,
+        clock: Clock | None = None,
     ) -> None:
         self._subscriptions = {one.name: one for one in subscriptions}
         self._log = log
         self._drain = drain
+        self._clock = clock or Clock(now=log.store.now, sleep=asyncio.sleep, random=random)
         self._lanes = Lanes(log.store, pid=os.getpid())
         self._replays = Replays(log)
         self._parking = Parking(log.store.tables)
-        self._clock = Clock(now=log.store.now, sleep=asyncio.sleep, random=random)
-        self._storage = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="router-storage")
-        self._callers = {one.name: Caller(one, log=log) for one in subscriptions}
+        self._storage = Threads(STORAGE_THREADS, name="router-storage")
+        self._callers = {one.name: self._make_caller(one) for one in subscriptions}
         self._turns = {one.name: Turns() for one in subscriptions}
-        self._running: dict[tuple[str, int, int, int], Delivery] = {}
+        self._paces = {one.name: self._make_pace(one.options.rate) for one in subscriptions}
+        self._rests: dict[str, tuple[int, int]] = {}  # how long, until when; in microseconds
+        self._held: set[Key] = set()  # what is claimed and not given back
+        self._running: dict[Key, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         # A thread, not the loop: a handler that blocks the loop must not cost the leases.
         self._leases = Periodic(self._renew, seconds=RENEW, name="router-leases")
@@ -72,22 +87,26 @@ class Dispatcher:
             await self._store(partial(self._lanes.declare, one.name, one.policies, one.options))
         await self._claim()
         self._leases.start()
-        self._spawn(self._look())
+        self._looking = self._loop.create_task(self._look())
 
     def wake(self) -> None:
         """Tell the deliveries, from any thread, that the log has grown."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(self._wake)
 
     async def stop(self) -> None:
         """Begin no call any more, wait for those under way, write all down, give the lanes back."""
+        self._stopping.set()
         for delivery in self._running.values():
             delivery.stop()
-        end = time.monotonic() + self._drain
-        while self._running and time.monotonic() < end:
-            await asyncio.sleep(0.01)
-        if self._running:
+        if self._looking is not None:
+            await asyncio.wait((self._looking,))  # a claim under way must not come after the leave
+        if not await self._wait_for_tasks(self._drain):
             logger.warning("%d lanes did not drain in %g s", len(self._running), self._drain)
+            for delivery in self._running.values():
+                delivery.cut()
+            await self._wait_for_tasks(LAST_WRITE)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -96,94 +115,125 @@ class Dispatcher:
             await self._store(self._lanes.leave)
         except Unavailable as error:
             logger.warning("the lanes were not given back; their leases will expire: %s", error)
-        for caller in self._callers.values():
-            caller.close()
-        self._storage.shutdown(wait=False)
+        finally:
+            for caller in self._callers.values():
+                caller.close()
+            self._storage.shutdown()
+
+    async def _wait_for_tasks(self, seconds: float) -> bool:
+        """Wait until all deliveries have ended, but no longer; whether they have."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        return not self._tasks
+
+    async def _store(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._storage, work)
 
     def _wake(self) -> None:
         for delivery in self._running.values():
             delivery.wake()
 
-    async def _store(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._storage, work)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK)
+        while not await self._clock.wait_for(self._stopping, seconds=LOOK):
             try:
                 await self._claim()
-            except Unavailable as error:
+            except RouterError as error:
                 logger.warning("no lanes were claimed: %s", error)
+            except Exception as error:
+                logger.error("no lanes were claimed\n%s", trace(error))
 
     async def _claim(self) -> None:
-        names = list(self._subscriptions)
+        now = self._clock.now()
+        names = [name for name in self._subscriptions if self._rests.get(name, (0, 0))[1] <= now]
         await self._store(partial(self._replays.take_up, names))
-        for lane in await self._store(partial(self._lanes.claim, names)):
-            replay = None
-            if lane.run != LIVE:
-                replay = await self._store(partial(self._replays.find, lane.run))
-            delivery = self._make_delivery(lane, replay)
-            self._running[lane.key] = delivery
-            self._spawn(self._deliver(delivery))
+        claim = partial(self._lanes.claim, names, held=frozenset(self._held))
+        for lane in await self._store(claim):
+            self._held.add(lane.key)
+            task = asyncio.get_running_loop().create_task(self._deliver(lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _make_delivery(self, lane: Lane, replay: Replay | None) -> Delivery:
-        subscription = self._subscriptions[lane.subscription]
-        rate = subscription.options.rate
-        span = Span(Filter(types=tuple(subscription.handlers)))
-        tally = None
-        if replay is not None:
-            rate = replay.rate or rate
-            span = Span(replay.matching, replay.end - 1, Replaying(replay.id, replay.reason))
-            tally = partial(self._replays.tally, number=replay.id)
-        return Delivery(
-            span,
-            caller=self._callers[lane.subscription],
-            ledger=Ledger(
-                lane,
-                lanes=self._lanes,
-                parking=self._parking,
-                storage=self._storage,
-                sleep=asyncio.sleep,
-                tally=tally,
-            ),
-            log=self._log,
-            parking=self._parking,
-            turns=self._turns[lane.subscription],
-            pace=Pace(rate, monotonic=time.monotonic, sleep=asyncio.sleep),
-            clock=self._clock,
-        )
-
-    async def _deliver(self, delivery: Delivery) -> None:
-        lane = delivery.ledger.lane
+    async def _deliver(self, lane: Lane) -> None:
         try:
+            delivery = self._running[lane.key] = await self._open(lane)
+            if self._stopping.is_set():
+                delivery.stop()
             await delivery.run()
             if delivery.is_finished:
                 await delivery.ledger.write(partial(self._finish, lane))
         except LeaseLost as error:
             logger.warning("%s", error)
-        except Exception:
-            logger.exception("the delivery to %r broke off; it begins again", lane.subscription)
-            await self._store(partial(self._lanes.release, lane))
+        except Exception as error:
+            await self._break_off(lane, error)
         finally:
-            del self._running[lane.key]
+            self._held.discard(lane.key)
+            self._running.pop(lane.key, None)
+
+    async def _open(self, lane: Lane) -> Delivery:
+        subscription = self._subscriptions[lane.subscription]
+        pace = self._paces[lane.subscription]
+        span = Span(Filter(types=tuple(subscription.handlers)))
+        tally = None
+        if lane.run != LIVE:
+            replay = await self._store(partial(self._replays.find, lane.run))
+            span = Span(replay.matching, replay.end - 1, Replaying(replay.id, replay.reason))
+            tally = partial(self._replays.tally, number=replay.id)
+            pace = self._make_pace(replay.rate) if replay.rate else pace
+        ledger = Ledger(
+            lane,
+            lanes=self._lanes,
+            parking=self._parking,
+            storage=self._storage,
+            sleep=self._clock.sleep,
+            tally=tally,
+        )
+        return Delivery(
+            span,
+            caller=self._callers[lane.subscription],
+            ledger=ledger,
+            log=self._log,
+            parking=self._parking,
+            turns=self._turns[lane.subscription],
+            pace=pace,
+            clock=self._clock,
+        )
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
         self._lanes.remove(lane, connection)
         self._replays.finish(connection, lane)
 
+    async def _break_off(self, lane: Lane, error: Exception) -> None:
+        """Give back a lane whose delivery has failed, and leave it alone for a while.
+
+        The while doubles each time: what fails at once, each time, must not fill the log.
+        """
+        name, now = lane.subscription, self._clock.now()
+        pause, until = self._rests.get(name, (0, 0))
+        pause = min(2 * pause, LONGEST_REST) if now < until + LONGEST_REST else REST
+        self._rests[name] = pause, now + pause
+        reason = error if isinstance(error, RouterError) else trace(error)
+        seconds = pause / 1_000_000
+        logger.error("the delivery to %r broke off; again in %g s: %s", name, seconds, reason)
+        try:
+            await self._store(partial(self._lanes.release, lane))
+        except Exception as failure:
+            kind = type(failure).__name__
+            logger.warning("a lane of %r was not given back; it will expire: %s", name, kind)
+
     def _renew(self) -> None:
-        before = set(self._running)
-        lost = before - self._lanes.renew()
+        held = frozenset(self._held)
+        lost = held - self._lanes.renew(held)
         if lost and self._loop is not None:
             self._loop.call_soon_threadsafe(self._drop, lost)
 
-    def _drop(self, lost: set[tuple[str, int, int, int]]) -> None:
-        for key in lost & set(self._running):
+    def _drop(self, lost: frozenset[Key]) -> None:
+        for key in lost & self._running.keys():
             logger.warning("another worker has taken over a lane of %r", key[0])
-            self._running[key].stop()
             self._running[key].cut()
+
+    def _make_caller(self, subscription: Subscription) -> Caller:
+        clock = self._clock
+        return Caller(subscription, log=self._log, clock=lambda: clock.now() / 1_000_000)
+
+    def _make_pace(self, rate: float | None) -> Pace:
+        return Pace(rate, monotonic=time.monotonic, sleep=self._clock.sleep)

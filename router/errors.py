@@ -1,5 +1,7 @@
 """The one tree of errors: each says what happened, to what, and what to do."""
 
+import traceback
+
 
 class RouterError(Exception):
     """Any failure that the router raises on purpose; its text is meant for a person."""
@@ -57,3 +59,11 @@ class Unavailable(RouterError):
     def __init__(self, reason: str, *, retry_after: int = 5) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+def trace(error: BaseException) -> str:
+    """Return where ``error`` came from, line by line, and its type, for a log.
+
+    Not its text: that of an error nobody foresaw may hold what a provider sent.
+    """
+    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__

@@ -123,13 +123,19 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def payload(self) -> object:
-        """The element at ``path``; None where the body is not JSON."""
-        return paths.find(self.notification.data, self.path)
+        """The element at ``path``; None where the body is not JSON, or has no such element."""
+        try:
+            return paths.find(self.notification.data, self.path)
+        except LookupError:
+            return None  # an adapter was wrong: the event can be looked at all the same
 
     @property
     def parent(self) -> object:
-        """The object that holds the element: WhatsApp's ``value``, or the On-Premises root."""
-        return paths.find_parent(self.notification.data, self.path)
+        """The object around the element: WhatsApp's ``value``, or the On-Premises root; or None."""
+        try:
+            return paths.find_parent(self.notification.data, self.path)
+        except LookupError:
+            return None
 
     @property
     def shard(self) -> int:

@@ -37,12 +37,20 @@ class Gate:
         """Whether a long batch should end now."""
         return self._appends > 0
 
+    @property
+    def waiting(self) -> int:
+        """How many writers wait for their turn."""
+        return self._appends + self._others
+
     def _enter(self, *, appending: bool) -> None:
         with self._condition:
             self._count(1, appending=appending)
             try:
                 self._condition.wait_for(lambda: self._may_pass(appending=appending))
                 self._is_busy = True
+            except BaseException:
+                self._condition.notify_all()  # whoever made way for this one need not any more
+                raise
             finally:
                 self._count(-1, appending=appending)
 

@@ -3,7 +3,7 @@
 import json
 import socket
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,9 @@ from router.store import Store
 
 LIVE = 0  # the run of live delivery; a replay's run is its id
 LEASE_MICROS = 6_000_000
+FORGOTTEN_MICROS = 86_400_000_000  # after which a worker that is not seen any more is struck off
+
+Key = tuple[str, int, int, int]  # subscription, run, first shard, epoch
 
 
 class LeaseLost(RouterError):
@@ -45,7 +48,7 @@ class Lane(msgspec.Struct, frozen=True):
     done: list[tuple[int, int]]
 
     @property
-    def key(self) -> tuple[str, int, int, int]:
+    def key(self) -> Key:
         """What tells this right from all others: subscription, run, first shard and epoch."""
         return self.subscription, self.run, self.first_shard, self.epoch
 
@@ -71,11 +74,13 @@ class Lanes:
         self._pid = pid
 
     def enrol(self) -> None:
-        """Write this process down as a worker."""
-        now = self._store.now()
+        """Write this process down as a worker, and strike off those long gone."""
+        worker = self._tables.worker
         with self._store.writing() as connection:
+            now = self._store.now()
+            connection.execute(delete(worker).where(worker.c.seen_at < now - FORGOTTEN_MICROS))
             connection.execute(
-                insert(self._tables.worker).values(
+                insert(worker).values(
                     id=self.worker,
                     host=socket.gethostname(),
                     pid=self._pid,
@@ -126,38 +131,48 @@ class Lanes:
             )
             tile(connection, self._store, name, run=LIVE, after=start, lanes=options.lanes)
 
-    def claim(self, subscriptions: Sequence[str]) -> list[Lane]:
+    def claim(self, subscriptions: Sequence[str], *, held: Collection[Key] = ()) -> list[Lane]:
         """Take the free and the expired lanes of ``subscriptions`` and return them.
 
         A replay's lane goes to the owner of the live lane of the same shards alone, who can see
         to it that no subject is handled twice at a time.
+
+        Args:
+            subscriptions: Their names.
+            held: The keys of the lanes that this worker runs: one that has expired, but that
+                nobody else has taken, is still its own.
         """
-        lane = self._tables.lane
-        now = self._store.now()
-        is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < now)
-        query = (
-            select(lane)
-            .where(is_free, lane.c.subscription.in_(subscriptions), self._is_runnable())
-            .order_by(lane.c.subscription, lane.c.run, lane.c.first_shard)
-        )
         with self._store.reading() as connection:
-            if connection.execute(query).first() is None:
+            if not self._find_free(connection, subscriptions, held):
                 return []  # the usual case costs no write
         with self._store.writing() as connection:
-            rows = connection.execute(query).all()
-            return [self._take(connection, row, now=now) for row in rows]
+            rows = self._find_free(connection, subscriptions, held)
+            taken = [self._take(connection, row) for row in rows]
+            return [lane for lane in taken if lane is not None]
 
-    def renew(self) -> set[tuple[str, int, int, int]]:
-        """Prolong what this worker holds, and return the key of each."""
+    def renew(self, held: Collection[Key] | None = None) -> set[Key]:
+        """Prolong what this worker holds, and return the key of each.
+
+        Args:
+            held: The keys of the lanes that it still runs; None is all that it owns. What it owns
+                and does not run is left to expire, for whoever comes first.
+        """
         lane, worker = self._tables.lane, self._tables.worker
-        now = self._store.now()
+        mine = select(lane.c.subscription, lane.c.run, lane.c.first_shard, lane.c.epoch).where(
+            lane.c.owner == self.worker
+        )
         with self._store.writing() as connection:
-            mine = lane.c.owner == self.worker
-            connection.execute(update(lane).where(mine).values(expires_at=now + LEASE_MICROS))
-            seen = update(worker).where(worker.c.id == self.worker)
-            connection.execute(seen.values(seen_at=now))
-            columns = (lane.c.subscription, lane.c.run, lane.c.first_shard, lane.c.epoch)
-            return {tuple(row) for row in connection.execute(select(*columns).where(mine))}
+            now = self._store.now()
+            owned: set[Key] = {tuple(row) for row in connection.execute(mine)}
+            kept = owned if held is None else owned.intersection(held)
+            for name, run, first_shard, epoch in kept:
+                connection.execute(
+                    update(lane)
+                    .where(*_key(lane.c, name, run, first_shard), lane.c.epoch == epoch)
+                    .values(expires_at=now + LEASE_MICROS)
+                )
+            connection.execute(update(worker).where(worker.c.id == self.worker).values(seen_at=now))
+            return kept
 
     @contextmanager
     def owning(
@@ -169,7 +184,7 @@ class Lanes:
             LeaseLost: Somebody else owns the lane by now; nothing is changed.
         """
         table = self._tables.lane
-        fence = update(table).where(*self._key(lane), table.c.epoch == lane.epoch)
+        fence = update(table).where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
         with self._store.writing() as connection:
             row = {"checkpoint": checkpoint, "done": dump_ranges(list(done)), "takeovers": 0}
             if connection.execute(fence.values(**row)).rowcount == 0:
@@ -182,20 +197,29 @@ class Lanes:
         with self._store.writing() as connection:
             connection.execute(
                 update(table)
-                .where(*self._key(lane), table.c.epoch == lane.epoch)
+                .where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
                 .values(owner=None, expires_at=None)
             )
 
     def remove(self, lane: Lane, connection: Connection) -> None:
         """Strike off a replay's lane that has come to its end."""
-        connection.execute(delete(self._tables.lane).where(*self._key(lane)))
-
-    def _key(self, lane: Lane) -> list[ColumnElement[bool]]:
         table = self._tables.lane
+        connection.execute(delete(table).where(*_key_of(table.c, lane)))
+
+    def _find_free(
+        self, connection: Connection, subscriptions: Sequence[str], held: Collection[Key]
+    ) -> list[Row[*tuple[Any, ...]]]:
+        lane = self._tables.lane
+        is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < self._store.now())
+        query = (
+            select(lane)
+            .where(is_free, lane.c.subscription.in_(subscriptions), self._is_runnable())
+            .order_by(lane.c.subscription, lane.c.run, lane.c.first_shard)
+        )
         return [
-            table.c.subscription == lane.subscription,
-            table.c.run == lane.run,
-            table.c.first_shard == lane.first_shard,
+            row
+            for row in connection.execute(query)
+            if (row.subscription, row.run, row.first_shard, row.epoch) not in held
         ]
 
     def _is_runnable(self) -> ColumnElement[bool]:
@@ -212,7 +236,8 @@ class Lanes:
         )
         return and_(is_active, or_(lane.c.run == LIVE, owns_live))
 
-    def _take(self, connection: Connection, row: Row[*tuple[Any, ...]], *, now: int) -> Lane:
+    def _take(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Lane | None:
+        """Become the owner of a lane; None if somebody else was quicker."""
         lane = Lane(
             subscription=row.subscription,
             run=row.run,
@@ -223,17 +248,17 @@ class Lanes:
             done=load_ranges(row.done),
         )
         table = self._tables.lane
-        connection.execute(
+        took = connection.execute(
             update(table)
-            .where(*self._key(lane), table.c.epoch == row.epoch)
+            .where(*_key_of(table.c, lane), table.c.epoch == row.epoch)
             .values(
                 owner=self.worker,
                 epoch=lane.epoch,
-                expires_at=now + LEASE_MICROS,
+                expires_at=self._store.now() + LEASE_MICROS,
                 takeovers=row.takeovers + (row.owner is not None),
             )
         )
-        return lane
+        return lane if took.rowcount else None
 
 
 def tile(
@@ -255,3 +280,15 @@ def tile(
         for first, following in pairwise(bounds)
     ]
     connection.execute(insert(store.tables.lane), rows)
+
+
+def _key_of(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    return _key(columns, lane.subscription, lane.run, lane.first_shard)
+
+
+def _key(columns: Any, name: str, run: int, first_shard: int) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    return [
+        columns.subscription == name,
+        columns.run == run,
+        columns.first_shard == first_shard,
+    ]

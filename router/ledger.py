@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -14,7 +15,8 @@ from router.parking import Parking
 from router.progress import Progress
 
 T = TypeVar("T")
-Statement = Callable[[Connection], None]
+Outcome = Literal["done", "failed"]  # of a delivery: handled, or given up
+Statement = Callable[[Connection], Outcome | None]  # gives what is to be counted
 
 PATIENCE = 1.0  # seconds between tries while the database does not answer
 
@@ -33,7 +35,8 @@ class Ledger:
 
     Every transaction starts with the fence of the lane's epoch and carries the checkpoint, what is
     settled above it, and how far blocked subjects have come; so no crash can leave one of them
-    ahead of another.
+    ahead of another. Once a write has failed, the lane begins again from what is on record: the
+    ledger writes nothing more.
 
     Args:
         lane: Whose.
@@ -62,16 +65,17 @@ class Ledger:
         self._tally = tally
         self._advanced: dict[str, int] = {}
         self._released: set[str] = set()
-        self._counts = {"done": 0, "failed": 0}
-        self._written: object = None
+        self._counts: Counter[Outcome] = Counter()
+        self._written = self._state()
+        self._error: Exception | None = None
         self._one_at_a_time = asyncio.Lock()
 
     def settle(self, position: int) -> None:
         """Note that ``position`` needs nothing more here."""
         self.progress.settle(position)
 
-    def count(self, outcome: str) -> None:
-        """Count a delivery as ``done`` or ``failed``."""
+    def count(self, outcome: Outcome) -> None:
+        """Count a delivery."""
         self._counts[outcome] += 1
 
     def advance(self, subject: str, position: int) -> None:
@@ -93,35 +97,67 @@ class Ledger:
                 logger.warning("lane %s waits: %s", self.lane.subscription, error)
                 await self._sleep(PATIENCE)
 
-    async def write(self, *statements: Statement) -> None:
+    async def write(self, *statements: Statement, note: Callable[[], None] = lambda: None) -> None:
         """Write down all progress, and ``statements`` with it, in one transaction.
+
+        A cancellation of the caller does not end it.
+
+        Args:
+            statements: What else is written. Where the database does not answer they are executed
+                again, in another transaction.
+            note: Notes what is true with this transaction and not before, such as that what it
+                parks is settled.
 
         Raises:
             LeaseLost: The lane has another owner; nothing was written.
         """
-        async with self._one_at_a_time:
-            progress = self.progress
-            checkpoint, done = progress.checkpoint, progress.done
-            advanced, self._advanced = self._advanced, {}
-            released, self._released = self._released, set()
-            counts, self._counts = self._counts, {"done": 0, "failed": 0}
-
-            def work() -> None:
-                with self._lanes.owning(self.lane, checkpoint=checkpoint, done=done) as connection:
-                    self._parking.release(connection, self.lane, sorted(released))
-                    for subject, position in advanced.items():
-                        self._parking.advance(connection, self.lane, subject, position)
-                    for statement in statements:
-                        statement(connection)
-                    if self._tally is not None:
-                        self._tally(connection, done=counts["done"], failed=counts["failed"])
-
-            await self.read(work)
-            self._written = (checkpoint, progress.pending, progress.cursor)
+        writing = asyncio.ensure_future(self._write(statements, note))
+        # Nobody may be left to hear of its failure; those who write later are.
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(writing)
 
     async def flush(self) -> None:
         """Write down progress if there is any."""
-        progress = self.progress
-        now = (progress.checkpoint, progress.pending, progress.cursor)
-        if now != self._written or self._advanced or self._released or any(self._counts.values()):
+        is_new = self._state() != self._written or self._counts
+        if is_new or self._advanced or self._released:
             await self.write()
+
+    async def _write(self, statements: Sequence[Statement], note: Callable[[], None]) -> None:
+        async with self._one_at_a_time:
+            if self._error is not None:
+                raise self._error
+            note()
+            state = self._state()
+            work = self._make_work(statements)
+            try:
+                await self.read(work)
+            except Exception as error:
+                self._error = error
+                raise
+            self._written = state
+
+    def _make_work(self, statements: Sequence[Statement]) -> Callable[[], None]:
+        """Return the transaction that writes down what is true by now."""
+        checkpoint, done = self.progress.checkpoint, self.progress.done
+        advanced, self._advanced = self._advanced, {}
+        released, self._released = self._released, set()
+        counts, self._counts = self._counts, Counter()
+
+        def work() -> None:
+            with self._lanes.owning(self.lane, checkpoint=checkpoint, done=done) as connection:
+                self._parking.release(connection, self.lane, sorted(released))
+                for subject, position in advanced.items():
+                    self._parking.advance(connection, self.lane, subject, position)
+                outcomes = Counter(statement(connection) for statement in statements)
+                if self._tally is not None:
+                    self._tally(
+                        connection,
+                        done=counts["done"] + outcomes["done"],
+                        failed=counts["failed"] + outcomes["failed"],
+                    )
+
+        return work
+
+    def _state(self) -> tuple[int, int]:
+        """What tells one state of the progress from every other."""
+        return self.progress.cursor, self.progress.pending

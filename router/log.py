@@ -1,23 +1,26 @@
 """The log: events are appended once, in order and without gaps, and read back by anybody."""
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, RowMapping, Select, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from router.bulk import insert_rows
 from router.dedupe import Dedupe
-from router.errors import UnknownName
+from router.errors import StoreError, UnknownName
 from router.events import Entry, Event, Notification, as_micros, key_of, position_in
 from router.filters import Filter
-from router.rows import Appended, make_event, make_notification, number
+from router.rows import Appended, check, make_event, make_notification, number
 from router.schema import Tables
 from router.store import Store
 
 LOG = "main"  # the row of `head`
 PAGE = 500  # events a page: enough to make a query's fixed cost small, little enough to hold
 PAGE_BYTES = 8 * 1024 * 1024
+MOST = 10_000  # events a page, well below SQLite's limit of 32,766 variables
 EVERYTHING = Filter()
 
 
@@ -66,25 +69,20 @@ class EventLog:
         Raises:
             Unavailable: The database cannot take them now, or its answer was lost: nothing is known
                 of them, and appending them again is safe.
+            StoreError: One of them can never be stored; none was.
         """
         tables = self.store.tables
-        keys = [
-            [
-                key_of(entry.notification.source, draft, entry.notification.body)
-                for draft in entry.drafts
-            ]
-            for entry in entries
-        ]
+        keys = [_keys_of(entry) for entry in entries]
         with self.store.writing(appending=True) as connection:
             head = _lock_head(connection, tables)
             known = self.dedupe.find_known(connection, [key for found in keys for key in found])
             batch = number(entries, keys, known=known, head=head["position"])
             if batch.events:
-                connection.execute(insert(tables.notification), batch.notifications)
-                connection.execute(insert(tables.event), batch.events)
-                self.dedupe.remember(connection, batch.events, generation=head["generation"])
-                _move_head(connection, tables, batch.events[-1]["position"], at=self.store.now())
-        self.store.start_checkpoints()
+                insert_rows(connection, tables.notification, batch.notifications)
+                insert_rows(connection, tables.event, batch.events)
+                self.dedupe.remember(connection, batch.keys, generation=head["generation"])
+                end = head["position"] + len(batch.events)
+                _move_head(connection, tables, end, at=self.store.now())
         return batch.appended
 
     def head(self) -> int:
@@ -129,13 +127,14 @@ class EventLog:
 
         Args:
             after: The position to start behind.
-            limit: How many events at most.
+            limit: How many events at most, from 1 to `MOST`; a larger one counts as that.
             until: The last position; None is the newest there is.
             matching: Which events.
             shards: The first and last shard; None is all of them.
             max_bytes: Of bodies; the first one is returned however large it is.
         """
         tables = self.store.tables
+        limit = max(1, min(limit, MOST))
         query = self._matching(select(*_event_columns(tables)), matching)
         if shards is not None:
             query = query.where(tables.event.c.shard.between(*shards))
@@ -145,19 +144,14 @@ class EventLog:
             end = connection.scalars(select(tables.head.c.position)).one()
             end = end if until is None else min(end, until)
             rows = connection.execute(query.where(tables.event.c.position <= end)).all()
-            ids = sorted({row.notification_id for row in rows})
-            found = _read_notifications(connection, tables, ids, max_bytes=max_bytes)
+            found = _read_notifications(connection, tables, rows, max_bytes=max_bytes)
         events = [
+            # Up to the first event whose body did not fit, lest a later one be taken before it.
             make_event(row, found[row.notification_id])
-            for row in rows
-            if row.notification_id in found
+            for row in takewhile(lambda row: row.notification_id in found, rows)
         ]
-        if len(found) < len(ids):
-            # Cut at the first event whose body did not fit, lest a later one be taken before it.
-            missing = min(row.position for row in rows if row.notification_id not in found)
-            events = [event for event in events if event.position < missing]
         is_last = len(rows) < limit and len(events) == len(rows)
-        return Page(events, end if is_last else events[-1].position, is_last)
+        return Page(events, max(after, end) if is_last else events[-1].position, is_last)
 
     def find(self, name: str) -> Event:
         """Return the event with this position or id.
@@ -165,8 +159,9 @@ class EventLog:
         Raises:
             UnknownName: There is none.
         """
-        position = int(name) if name.isdecimal() else position_in(name)
-        if position is not None and 0 < position < 2**63:
+        is_number = name.isdecimal() and len(name) < 19  # as many digits always fit 64 bits
+        position = int(name) if is_number else position_in(name)
+        if position is not None:
             for event in self.read_page(after=position - 1, until=position, limit=1).events:
                 if name in (event.id, str(event.position)):
                     return event
@@ -192,6 +187,21 @@ class EventLog:
         if matching.sources or matching.since or matching.until:
             query = query.join(notification, notification.c.id == event.c.notification_id)
         return query.where(*_conditions(self.store.tables, matching))
+
+
+def _keys_of(entry: Entry) -> list[bytes]:
+    """Return the key of each draft, once it is sure that the log can hold them."""
+    notification = entry.notification
+    try:
+        for draft in entry.drafts:
+            check(draft)
+        return [key_of(notification.source, draft, notification.body) for draft in entry.drafts]
+    except (ValueError, TypeError, AttributeError) as error:
+        # Not what the error says: it may quote what the provider sent.
+        raise StoreError(
+            f"an event of source {notification.source!r} cannot be stored: the adapter gave it a "
+            f"type, a path or a text that is not allowed ({type(error).__name__})"
+        ) from error
 
 
 def _lock_head(connection: Connection, tables: Tables) -> RowMapping:
@@ -223,11 +233,19 @@ def _event_columns(tables: Tables) -> list[ColumnElement[object]]:
 
 
 def _read_notifications(
-    connection: Connection, tables: Tables, ids: Sequence[int], *, max_bytes: int
+    connection: Connection,
+    tables: Tables,
+    rows: Sequence[Row[*tuple[Any, ...]]],
+    *,
+    max_bytes: int,
 ) -> dict[int, Notification]:
-    """Read bodies in order of id until ``max_bytes`` are reached."""
-    table = tables.notification
-    query = select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
+    """Read the bodies of ``rows`` in their order until ``max_bytes`` are reached, each once."""
+    first: dict[int, int] = {}
+    for one in rows:
+        first.setdefault(one.notification_id, one.position)
+    table, event = tables.notification, tables.event
+    query = select(table).join(event, event.c.notification_id == table.c.id)
+    query = query.where(event.c.position.in_(list(first.values()))).order_by(event.c.position)
     found: dict[int, Notification] = {}
     size = 0
     result = connection.execution_options(stream_results=True).execute(query)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.events import Event
@@ -75,11 +75,9 @@ class Parking:
         ).all()
         heads = connection.execute(select(blocked).where(*_in_lane(blocked.c, lane))).all()
         dead = connection.scalars(
-            select(parked.c.position).where(
-                *_in_lane(parked.c, lane),
-                parked.c.state == DEAD,
-                parked.c.position.in_([row.position for row in heads]),
-            )
+            select(parked.c.position)
+            .join(blocked, blocked.c.position == parked.c.position)
+            .where(*_in_lane(parked.c, lane), *_in_lane(blocked.c, lane), parked.c.state == DEAD)
         )
         return Held(
             retries=[_make_parked(row) for row in rows],
@@ -153,6 +151,15 @@ class Parking:
         )
         self._record(connection, lane, position, number=number, failure=failure)
 
+    def give_up(self, connection: Connection, lane: Lane, position: int, *, error: str) -> None:
+        """Make a delivery dead whose last attempt nobody saw the end of."""
+        table = self._tables.parked
+        connection.execute(
+            update(table)
+            .where(*_key(table.c, lane, position))
+            .values(state=DEAD, next_at=None, error=error)
+        )
+
     def clear(self, connection: Connection, lane: Lane, position: int) -> None:
         """Strike off a delivery that succeeded, with its attempts."""
         for table in (self._tables.parked, self._tables.attempt):
@@ -182,9 +189,9 @@ class Parking:
     def release(self, connection: Connection, lane: Lane, subjects: Sequence[str]) -> None:
         """Let the ``subjects`` go on; nothing of them waits any more."""
         table = self._tables.blocked
-        connection.execute(
-            delete(table).where(*_run_of(table.c, lane), table.c.subject.in_(subjects))
-        )
+        one = delete(table).where(*_run_of(table.c, lane), table.c.subject == bindparam("released"))
+        if subjects:
+            connection.execute(one, [{"released": subject} for subject in subjects])
 
     def count(self, connection: Connection, lane: Lane) -> int:
         """Count the deliveries of the lane's run that wait for another attempt."""

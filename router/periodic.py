@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from router.errors import RouterError
+from router.errors import RouterError, trace
 
 logger = logging.getLogger("router.periodic")
 
@@ -13,7 +13,7 @@ class Periodic:
     """Calls ``work`` every ``seconds`` until it is stopped; a failure is logged and not the end.
 
     Args:
-        work: What is done.
+        work: What is done; where it returns True there is more to do, without a pause.
         seconds: Between the end of one call and the next.
         name: Of the thread, and in the log.
     """
@@ -36,10 +36,13 @@ class Periodic:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._seconds):
+        pause = self._seconds
+        while not self._stopped.wait(pause):
+            pause = self._seconds
             try:
-                self._work()
+                if self._work() is True:
+                    pause = 0.0
             except RouterError as error:
-                logger.warning("%s: %s: %s", self._name, error, error.__cause__)
-            except Exception:
-                logger.exception("%s failed", self._name)
+                logger.warning("%s: %s", self._name, error)
+            except Exception as error:
+                logger.error("%s failed\n%s", self._name, trace(error))

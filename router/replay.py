@@ -83,8 +83,8 @@ class Replay(msgspec.Struct, frozen=True):
         total: How many events it hands over.
         done: How many were handled.
         failed: How many became dead letters.
-        rate: Events a second; None for no limit.
-        types: The types that handlers are called with.
+        rate: Events a second; None for the subscription's own limit.
+        matching: Which events, with the types that handlers are called with.
     """
 
     id: int
@@ -138,7 +138,8 @@ class Replays:
         """
         policies = self._find_policies(subscription)
         head = self._log.head()
-        end = head + 1 if end is None else min(end, head + 1)
+        first = max(first, 1)
+        end = max(first, head + 1 if end is None else min(end, head + 1))
         wanted = [type_ for type_ in policies if not matching.types or type_ in matching.types]
         counts: dict[str, int] = {}
         if wanted and end > first:

@@ -1,5 +1,6 @@
 """Failed deliveries of one lane: parked, tried again, and followed by what waited behind them."""
 
+import asyncio
 import heapq
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -7,9 +8,10 @@ from functools import partial
 import msgspec
 from sqlalchemy import Connection
 
+from router.attempts import Attempt, Attempts
 from router.events import Event
 from router.filters import Filter
-from router.ledger import Ledger
+from router.ledger import Ledger, Outcome
 from router.log import EventLog
 from router.options import Options
 from router.parking import Held, Parked, Parking
@@ -33,8 +35,16 @@ class Clock(msgspec.Struct, frozen=True):
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
 
-
-Call = Callable[[Event, int], Awaitable[Failed | None]]
+    async def wait_for(self, event: asyncio.Event, *, seconds: float) -> bool:
+        """Wait until ``event`` is set, but no longer than ``seconds``; whether it is set."""
+        timer = asyncio.ensure_future(self.sleep(seconds))
+        setting = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait((timer, setting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            setting.cancel()
+        return event.is_set()
 
 
 class Retries:
@@ -43,8 +53,8 @@ class Retries:
     Args:
         matching: Which events the lane delivers.
         options: The subscription's.
-        call: Calls the handler of an event, the so-many-th time.
-        slots: Where calls find their place.
+        attempts: Makes attempts and writes down what came of them.
+        slots: Where attempts find their place.
     """
 
     def __init__(
@@ -52,7 +62,7 @@ class Retries:
         *,
         matching: Filter,
         options: Options,
-        call: Call,
+        attempts: Attempts,
         slots: Slots,
         ledger: Ledger,
         log: EventLog,
@@ -61,7 +71,7 @@ class Retries:
     ) -> None:
         self._matching = matching
         self._options = options
-        self._call = call
+        self._attempts = attempts
         self._slots = slots
         self._ledger = ledger
         self._log = log
@@ -81,15 +91,16 @@ class Retries:
         self._ledger.blocked.update(held.blocked)
         for parked in held.retries:
             self._schedule(parked)
-        parked_subjects = {parked.subject for parked in held.retries}
-        for subject, position in held.blocked.items():
-            is_held = position in held.dead and self._options.on_dead == "hold"
-            if subject not in parked_subjects and not is_held:
-                self._released.append(subject)
+        held_by = {parked.position for parked in held.retries}
+        if self._options.on_dead == "hold":
+            held_by |= held.dead
+        self._released += [
+            subject for subject, position in held.blocked.items() if position not in held_by
+        ]
 
     def seconds_to_next(self) -> float | None:
-        """How long until the next attempt is due; None if there is none."""
-        if not self._waiting:
+        """How long until the next attempt is due; None if there is none that could be made."""
+        if not (self._waiting and self._ledger.progress.is_caught_up):
             return None
         return max(0.0, (self._waiting[0][0] - self._clock.now()) / 1_000_000)
 
@@ -103,89 +114,63 @@ class Retries:
             _, _, parked = heapq.heappop(self._waiting)
             self._start(partial(self._retry, parked))
 
-    async def park(self, event: Event, failed: Failed, *, is_behind: bool = False) -> bool:
-        """Write down that the first attempt failed; whether the event's subject now waits.
+    async def deliver(self, event: Event, *, is_behind: bool = False) -> bool:
+        """Make the first attempt; whether it failed and the event's subject now waits.
 
         Args:
             event: The event.
-            failed: How.
             is_behind: Whether its subject was blocked already, by an earlier event.
         """
-        lane = self._ledger.lane
-        next_at = self._next_at(failed, attempts=1, since=failed.failure.started_at)
-        must_wait = self._must_wait(next_at)
+        ledger, lane = self._ledger, self._ledger.lane
+        judge = partial(self._judge, attempts=1, since=None, chance=self._clock.random())
 
-        def write(connection: Connection) -> None:
+        def note() -> None:
+            if is_behind:
+                ledger.advance(event.subject, event.position)
+            else:
+                ledger.settle(event.position)
+
+        def record(connection: Connection, failed: Failed | None) -> Outcome | None:
+            if failed is None:
+                return "done"
+            next_at = judge(failed)
             self._parking.park(connection, lane, event, failure=failed.failure, next_at=next_at)
-            if must_wait and not is_behind:
+            if self._must_wait(next_at) and not is_behind:
                 self._parking.block(connection, lane, event)
+            return "failed" if next_at is None else None
 
-        await self._ledger.write(write)
+        failed = await self._attempts.make(Attempt(event, 1, note, record))
+        if failed is None:
+            return False
+        must_wait = self._keep(make_parked(event, failed, next_at=judge(failed)))
         if must_wait and not is_behind:
-            self._ledger.blocked[event.subject] = event.position
-        self._note(make_parked(event, failed, next_at=next_at))
+            ledger.blocked[event.subject] = event.position
         return must_wait
 
-    def _must_wait(self, next_at: int | None) -> bool:
-        if self._options.order == "none":
-            return False
-        return next_at is not None or self._options.on_dead == "hold"
-
-    def _next_at(self, failed: Failed, *, attempts: int, since: int) -> int | None:
-        """When the next attempt is due; None if there is none."""
-        now = self._clock.now()
-        policy = self._options.retry
-        waited = (now - since) / 1_000_000
-        if failed.is_final or is_exhausted(policy, attempts=attempts, waited=waited):
-            return None
-        delay = failed.after
-        if delay is None:
-            delay = next_delay(policy, attempts=attempts, random=self._clock.random)
-        return now + int(delay * 1_000_000)
-
-    def _note(self, parked: Parked) -> None:
-        if parked.next_at is None:
-            self._ledger.count("failed")
-        else:
-            self._schedule(parked)
-
-    def _schedule(self, parked: Parked) -> None:
-        heapq.heappush(self._waiting, (parked.next_at or 0, parked.position, parked))
-
-    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
-        async def run() -> None:
-            try:
-                await work()
-            finally:
-                self._underway -= 1
-
-        self._underway += 1
-        self._slots.add(run)
-
     async def _retry(self, parked: Parked) -> None:
-        """Make the next attempt; that it is made is on record before the call."""
-        lane, number = self._ledger.lane, parked.attempts + 1
-        began = self._clock.now()
-        await self._ledger.write(
-            lambda connection: self._parking.begin_retry(connection, lane, parked, started_at=began)
-        )
-        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
-        failed = await self._call(event, number)
-        if failed is None:
-            await self._ledger.write(
-                lambda connection: self._parking.clear(connection, lane, parked.position)
-            )
-            self._ledger.count("done")
-        elif await self._park_again(parked, failed, number=number):
-            return
-        if self._ledger.blocked.get(parked.subject) == parked.position:
+        """Make the next attempt, and let the subject go on unless it has to wait for another."""
+        if parked.attempts >= self._options.retry.attempts:
+            must_wait = await self._give_up(parked)
+        else:
+            must_wait = await self._try_again(parked)
+        if not must_wait and self._ledger.blocked.get(parked.subject) == parked.position:
             await self._catch_up(parked.subject)
 
-    async def _park_again(self, parked: Parked, failed: Failed, *, number: int) -> bool:
-        lane = self._ledger.lane
-        next_at = self._next_at(failed, attempts=number, since=parked.parked_at)
-        await self._ledger.write(
-            lambda connection: self._parking.park_again(
+    async def _try_again(self, parked: Parked) -> bool:
+        lane, number = self._ledger.lane, parked.attempts + 1
+        judge = partial(
+            self._judge, attempts=number, since=parked.parked_at, chance=self._clock.random()
+        )
+
+        def begin(connection: Connection) -> None:
+            self._parking.begin_retry(connection, lane, parked, started_at=self._clock.now())
+
+        def record(connection: Connection, failed: Failed | None) -> Outcome | None:
+            if failed is None:
+                self._parking.clear(connection, lane, parked.position)
+                return "done"
+            next_at = judge(failed)
+            self._parking.park_again(
                 connection,
                 lane,
                 parked.position,
@@ -193,9 +178,29 @@ class Retries:
                 failure=failed.failure,
                 next_at=next_at,
             )
+            return "failed" if next_at is None else None
+
+        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
+        failed = await self._attempts.make(Attempt(event, number, _nothing, record, begin))
+        if failed is None:
+            return False
+        again = msgspec.structs.replace(parked, attempts=number, next_at=judge(failed))
+        return self._keep(again)
+
+    async def _give_up(self, parked: Parked) -> bool:
+        """Make a dead letter of what has no attempt left, since an owner died in the last one."""
+        lane = self._ledger.lane
+        error = (
+            f"given up after {parked.attempts} attempts: the end of the last one was not seen, "
+            "or fewer are allowed by now"
         )
-        self._note(msgspec.structs.replace(parked, attempts=number, next_at=next_at))
-        return self._must_wait(next_at)
+
+        def record(connection: Connection) -> Outcome:
+            self._parking.give_up(connection, lane, parked.position, error=error)
+            return "failed"
+
+        await self._ledger.write(record)
+        return self._must_wait(None)
 
     async def _catch_up(self, subject: str) -> None:
         """Hand over what waited behind a blocked ``subject``, then let it go on with the rest."""
@@ -213,21 +218,56 @@ class Retries:
                 )
             )
             for event in page.events:
-                if self._slots.is_closed or not await self._follow(event):
+                if await self.deliver(event, is_behind=True):
                     return
             # Nothing is awaited between this comparison and the release: no event slips through.
             if page.is_last and progress.cursor == reached:
                 self._ledger.release(subject)
                 return
 
-    async def _follow(self, event: Event) -> bool:
-        """Hand over an event of a blocked subject; whether the next one may follow."""
-        failed = await self._call(event, 1)
-        self._ledger.advance(event.subject, event.position)
-        if failed is None:
-            self._ledger.count("done")
-            return True
-        return not await self.park(event, failed, is_behind=True)
+    def _judge(
+        self, failed: Failed, *, attempts: int, since: int | None, chance: float
+    ) -> int | None:
+        """When the next attempt is due; None if there is none. The same whenever it is asked.
+
+        Args:
+            failed: How the last one failed.
+            attempts: How many there were.
+            since: When the first of them began; None where that is the last one.
+            chance: A number from 0 to below 1.
+        """
+        policy, failure = self._options.retry, failed.failure
+        ended_at = failure.started_at + int(failure.duration * 1_000_000)
+        waited = (ended_at - (failure.started_at if since is None else since)) / 1_000_000
+        if failed.is_final or is_exhausted(policy, attempts=attempts, waited=waited):
+            return None
+        delay = failed.after
+        if delay is None:
+            delay = next_delay(policy, attempts=attempts, random=lambda: chance)
+        return ended_at + int(delay * 1_000_000)
+
+    def _must_wait(self, next_at: int | None) -> bool:
+        """Whether the events behind a failed one of their subject wait."""
+        if self._options.order == "none":
+            return False
+        return next_at is not None or self._options.on_dead == "hold"
+
+    def _keep(self, parked: Parked) -> bool:
+        """Try again what is not dead; whether its subject waits."""
+        if parked.next_at is not None:
+            self._schedule(parked)
+        return self._must_wait(parked.next_at)
+
+    def _schedule(self, parked: Parked) -> None:
+        heapq.heappush(self._waiting, (parked.next_at or 0, parked.position, parked))
+
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            await work()
+            self._underway -= 1  # what is cut short is not done
+
+        self._underway += 1
+        self._slots.add(run)
 
 
 def make_parked(event: Event, failed: Failed, *, next_at: int | None) -> Parked:
@@ -239,3 +279,7 @@ def make_parked(event: Event, failed: Failed, *, next_at: int | None) -> Parked:
         parked_at=failed.failure.started_at,
         next_at=next_at,
     )
+
+
+def _nothing() -> None:
+    """A further attempt leaves the progress as it is: the first one has settled the event."""

@@ -69,7 +69,7 @@ class Tables:
 
     @property
     def version(self) -> str:
-        """The name of the table that holds the revision; of our own, for a host may have one too."""
+        """The name of the table that holds the revision; a host may have one too."""
         return self.prefix + "router_schema_version"
 
     @property

@@ -33,7 +33,8 @@ class Slots:
         self.is_closed = True
 
     def cancel(self) -> None:
-        """Cancel what is under way."""
+        """Begin nothing any more, and cancel what is under way."""
+        self.close()
         for task in self._tasks:
             task.cancel()
 
@@ -55,7 +56,10 @@ class Slots:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._error = self._error or error
+        if not task.cancelled():
+            self._error = self._error or task.exception()
+        elif not self.is_closed:
+            # Nobody here did it. What the work was about would wait, unnoticed, until a restart.
+            self._error = self._error or RuntimeError("work was cancelled by somebody else")
         self._fill()
         self._on_change()

@@ -13,40 +13,60 @@ from router.gate import Gate
 BUSY_SECONDS = 5.0
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 RESTART_BYTES = 64 * 1024 * 1024
+HOLD_MILLIS = 100  # that a checkpoint may wait for readers while it holds up writers
 
 
 def open_engine(url: URL, *, create: bool) -> Engine:
     """Return an engine whose commits survive a power cut.
 
     Args:
-        url: A file's URL; relative paths count from the working directory.
+        url: A file's URL; relative paths count from the working directory. With ``?timeout=`` in
+            it, a lock that another process holds is waited for so many seconds.
         create: Whether a file that does not exist is made.
 
     Raises:
-        StoreError: The database is in memory, or does not exist.
+        StoreError: The database is in memory, or does not exist, or is of an asynchronous driver.
     """
+    if url.get_driver_name() != "pysqlite":
+        raise StoreError(f"{url.drivername} is not a driver that the log uses: write sqlite:///...")
     path = file_of(url)
     if path is None:
         raise StoreError("a log in memory loses everything: name a file, sqlite:///router.db")
     if not create and not path.exists():
         raise StoreError(f"there is no database {path}: create it with `router db upgrade`")
+    # The driver's own transaction handling lets RELEASE of a savepoint commit: off.
+    arguments: dict[str, object] = {"isolation_level": None, "check_same_thread": False}
+    arguments["cached_statements"] = 1024  # `router.bulk` makes one for each number of rows
+    if "timeout" not in url.query:
+        arguments["timeout"] = BUSY_SECONDS
     engine = create_engine(
         url,
         poolclass=QueuePool,
         pool_size=16,
         max_overflow=16,
-        # The driver's own transaction handling lets RELEASE of a savepoint commit: off.
-        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS, "check_same_thread": False},
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,  # they hold bodies, and errors are logged
+        connect_args=arguments,
     )
     event.listen(engine, "connect", _set_up)
     return engine
 
 
 def _set_up(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    # A commit that also checkpoints makes one provider in a thousand wait: `Checkpointer` does it.
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    try:
+        (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if journal != "wal":
+            raise StoreError(
+                f"SQLite keeps a journal of the kind {journal!r} here, and the log needs a "
+                "write-ahead log: put the database on a local disk"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: its plain fsync leaves disks' caches
+        # A commit that also checkpoints makes one provider in a thousand wait: `Checkpointer`.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        connection.close()
+        raise
 
 
 def require_durable(engine: Engine) -> None:
@@ -58,14 +78,28 @@ def require_durable(engine: Engine) -> None:
     with engine.connect() as connection:
         journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
         level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
-        driver = connection.connection.dbapi_connection
-        is_manual = getattr(driver, "isolation_level", "") is None
+        is_manual = _is_manual(connection.connection.dbapi_connection)
     if journal != "wal" or level < 2 or not is_manual:
         raise StoreError(
             "the SQLite engine is not durable enough for the log: connect with "
             'connect_args={"isolation_level": None} and execute "PRAGMA journal_mode = WAL" and '
-            '"PRAGMA synchronous = FULL" on each new connection'
+            '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN'
         )
+
+
+def _is_manual(driver: object) -> bool:
+    """Whether transactions begin and end where we say so.
+
+    Python 3.12's ``autocommit`` takes commit() out of our hands; a listener that emits BEGIN, as
+    SQLAlchemy's documentation shows, has opened a transaction by now.
+    """
+    legacy = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL
+    return (
+        isinstance(driver, sqlite3.Connection)
+        and driver.isolation_level is None
+        and getattr(driver, "autocommit", legacy) == legacy
+        and not driver.in_transaction
+    )
 
 
 def begin_reading(connection: Connection) -> None:
@@ -86,23 +120,38 @@ def file_of(url: URL) -> Path | None:
 
 
 class Checkpointer:
-    """Moves the write-ahead log into the database, on a connection of its own."""
+    """Moves the write-ahead log into the database, on a connection of its own.
 
-    def __init__(self, engine: Engine, *, gate: Gate) -> None:
+    Args:
+        engine: The database.
+        gate: What its writers pass.
+        restart_bytes: How long the write-ahead log may be before writers must wait until it can
+            begin anew.
+    """
+
+    def __init__(self, engine: Engine, *, gate: Gate, restart_bytes: int = RESTART_BYTES) -> None:
         self._engine = engine
         self._gate = gate
+        self._restart_bytes = restart_bytes
         path = file_of(engine.url)
         self._wal = None if path is None else path.with_name(path.name + "-wal")
 
     def check(self) -> None:
         """Checkpoint if the write-ahead log has grown, holding up writers only if it must."""
         size = self._wal.stat().st_size if self._wal and self._wal.exists() else 0
-        if size > RESTART_BYTES:
+        # The file never shrinks: how much of it is in use, only a checkpoint can tell.
+        if size > CHECKPOINT_BYTES and self._checkpoint("PASSIVE") > self._restart_bytes:
             with self._gate.turn():
                 self._checkpoint("RESTART")
-        elif size > CHECKPOINT_BYTES:
-            self._checkpoint("PASSIVE")
 
-    def _checkpoint(self, mode: str) -> None:
+    def _checkpoint(self, mode: str) -> int:
+        """Checkpoint, and return the bytes in the write-ahead log."""
         with self._engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})")
+            ask = connection.exec_driver_sql
+            wait = ask("PRAGMA busy_timeout").scalar_one()
+            ask(f"PRAGMA busy_timeout = {HOLD_MILLIS}")
+            try:
+                _busy, pages, _moved = ask(f"PRAGMA wal_checkpoint({mode})").one()
+            finally:
+                ask(f"PRAGMA busy_timeout = {wait}")
+            return int(pages) * int(ask("PRAGMA page_size").scalar_one())

@@ -5,10 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from router import sqlite
+from router import migrate, sqlite
 from router.errors import StoreError, Unavailable
 from router.gate import Gate
 from router.periodic import Periodic
@@ -45,7 +52,8 @@ class Store:
         if self.engine.dialect.name != "sqlite":
             raise StoreError(f"this version stores on SQLite, not on {self.engine.dialect.name}")
         if not self._is_ours:
-            sqlite.require_durable(self.engine)
+            with _translated():
+                sqlite.require_durable(self.engine)
         self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
         self.gate = Gate()
         self._clock = clock
@@ -54,6 +62,16 @@ class Store:
     def now(self) -> int:
         """The database's clock, in microseconds since 1970; SQLite's is the machine's own."""
         return int(self._clock() * 1_000_000)
+
+    def require_current(self) -> None:
+        """Refuse a database whose tables are not those of this version.
+
+        Raises:
+            SchemaError: Names both revisions and what to do.
+            Unavailable: The database does not answer.
+        """
+        with _translated():
+            migrate.require_current(self.engine, self.tables)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -76,10 +94,11 @@ class Store:
         ):
             sqlite.begin_writing(connection)
             yield connection
-            connection.commit()
+            _commit(connection)
+            self.start_checkpoints()  # within the gate: never by two threads at once
 
     def start_checkpoints(self) -> None:
-        """Keep the write-ahead log short from a thread, until `close`; a second call is nothing."""
+        """Keep the write-ahead log short from a thread, until `close`; any writing starts it."""
         if self._checkpoints is None:
             check = sqlite.Checkpointer(self.engine, gate=self.gate).check
             self._checkpoints = Periodic(check, seconds=CHECK_SECONDS, name="router-checkpoints")
@@ -106,10 +125,26 @@ def _open(database: str, *, create: bool) -> Engine:
     return sqlite.open_engine(url, create=create)
 
 
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except BaseException:
+        # SQLAlchemy would put it back into the pool with its transaction, and its lock, still open.
+        connection.invalidate()
+        raise
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn the driver's word for "not now" into ours; other errors are the caller's own."""
+    """Turn the driver's words for "not now" into ours; errors that a row caused pass unchanged."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise Unavailable("the database does not take it now") from error
+    except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
+        raise
+    except DBAPIError as error:
+        # The driver's own words alone: SQLAlchemy's add the statement and its parameters.
+        words = str(error.orig)
+        advice = "; make it with `router db upgrade`" if words.startswith("no such table") else ""
+        raise Unavailable(f"the database does not take it now: {words}{advice}") from error
+    except PoolTimeout as error:
+        raise Unavailable("all connections to the database are in use") from error

@@ -3,13 +3,14 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection
 
+from router.errors import Unavailable
 from router.events import Event, EventType
 from router.handlers import Handler
 from router.hookspecs import Context, ReplayPolicy
@@ -17,6 +18,7 @@ from router.log import EventLog
 from router.options import Options
 from router.parking import Failure
 from router.retry import Reject, Retry
+from router.threads import Threads
 
 MAX_ERROR = 2_000  # characters of an error that are kept
 MAX_TRACEBACK = 20_000
@@ -66,6 +68,18 @@ class Failed(msgspec.Struct, frozen=True):
     is_final: bool = False
 
 
+class Undone(Unavailable):
+    """A handler ended the transaction that it was called in; nothing of that is left.
+
+    Args:
+        failed: What the call counts as.
+    """
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__("a handler ended the transaction that it was called in")
+        self.failed = failed
+
+
 class Caller:
     """Calls the handlers of one subscription, plain functions on threads of its own.
 
@@ -81,64 +95,105 @@ class Caller:
         self.subscription = subscription
         self._log = log
         self._clock = clock
-        self._threads = ThreadPoolExecutor(
-            subscription.options.concurrency, thread_name_prefix=f"router-{subscription.name}"
+        self._timeout = subscription.options.timeout
+        self._threads = Threads(
+            subscription.options.concurrency, name=f"router-{subscription.name}"
         )
 
-    async def call(self, event: Event, *, attempt: int) -> Failed | None:
+    async def call(
+        self, event: Event, *, attempt: int, on_return: Callable[[], None] = lambda: None
+    ) -> Failed | None:
         """Call the handler of ``event`` and return how it failed, or None.
 
-        An async handler is cancelled when its time is over. A plain one cannot be: it keeps its
-        turn until it returns, and only then has failed. Whatever a handler raises ends here, but
-        for a cancellation that comes from outside.
+        An async handler is cancelled when its time is over. A plain one cannot be: only when it
+        has returned it has failed. Whatever a handler raises ends here; a cancellation of the
+        caller does not wait for it.
+
+        Args:
+            event: The event.
+            attempt: Which call for it this is.
+            on_return: Called on the loop when the handler has returned, even if that is after a
+                cancellation.
         """
-        handler = self.subscription.handlers[event.type]
+        handler = self.subscription.handlers.get(event.type)
+        if handler is not None and handler.is_async:
+            return await self._await(handler, event, attempt=attempt, on_return=on_return)
+        call = self._threads.submit(self._run, event, attempt=attempt)
+        loop = asyncio.get_running_loop()
+        call.add_done_callback(lambda _: _tell(loop, on_return))
+        return await asyncio.wrap_future(call)
+
+    def call_within(self, connection: Connection, event: Event, *, attempt: int) -> Failed | None:
+        """Call a transactional handler in a savepoint of ``connection``; for a storage thread.
+
+        Raises:
+            Undone: It ended the transaction, or made the database do so.
+        """
+        savepoint = connection.begin_nested()
+        with _lent(connection):
+            failed = self._run(event, connection, attempt=attempt)
+        try:
+            if failed is None:
+                savepoint.commit()
+            else:
+                savepoint.rollback()
+        except Exception as error:  # the database's, or SQLAlchemy's confusion
+            raise Undone(failed or self._fail(error, self._clock())) from error
+        return failed
+
+    def close(self) -> None:
+        """Let go of the threads; one that still runs a handler ends with it."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _run(
+        self, event: Event, connection: Connection | None = None, *, attempt: int
+    ) -> Failed | None:
+        """Call a plain handler."""
         started = self._clock()
         try:
-            context = self._make_context(attempt, started)
-            if handler.is_async:
-                async with asyncio.timeout(self.subscription.options.timeout):
-                    await handler.call(event, context, None)  # type: ignore[misc]
-            else:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._threads, _call, handler, event, context)
-                self._require_in_time(started)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return self._fail(error, started)
+            handler = self._find(event)
+            handler.call(event, self._make_context(attempt, started), connection)
+            took = self._clock() - started
+            if took > self._timeout:
+                raise TimeoutError(f"the handler returned only after {took:.3f} s")
         except BaseException as error:  # the one place where what handlers raise ends
             return self._fail(error, started)
         return None
 
-    def call_within(self, connection: Connection, event: Event, *, attempt: int) -> Failed | None:
-        """Call a transactional handler in a savepoint of ``connection``; for a storage thread."""
+    async def _await(
+        self, handler: Handler, event: Event, *, attempt: int, on_return: Callable[[], None]
+    ) -> Failed | None:
+        """Call an async handler, in a task of its own: what it does to that harms no other."""
         started = self._clock()
-        handler = self.subscription.handlers[event.type]
-        savepoint = connection.begin_nested()
+        context = self._make_context(attempt, started)
+        task = asyncio.get_running_loop().create_task(_catch(handler, event, context))
+        task.add_done_callback(lambda _: on_return())
         try:
-            handler.call(event, self._make_context(attempt, started), connection)
-            self._require_in_time(started)
-        except BaseException as error:  # likewise
-            savepoint.rollback()
-            return self._fail(error, started)
-        savepoint.commit()
-        return None
+            await asyncio.wait((task,), timeout=self._timeout)
+            is_late = not task.done()
+            if is_late:
+                task.cancel()
+                await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if is_late:
+            error: BaseException | None = TimeoutError(
+                f"the handler took longer than {self._timeout:g} s"
+            )
+        else:
+            error = asyncio.CancelledError() if task.cancelled() else task.result()
+        return None if error is None else self._fail(error, started)
 
-    def close(self) -> None:
-        """Let go of the threads; one that still runs a handler ends with it."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def _find(self, event: Event) -> Handler:
+        handler = self.subscription.handlers.get(event.type)
+        if handler is None:
+            raise Reject(f"the plugin has no handler for the type {event.type!r} any more")
+        return handler
 
     def _make_context(self, attempt: int, started: float) -> Context:
-        limit = timedelta(seconds=self.subscription.options.timeout)
-        deadline = datetime.fromtimestamp(started, UTC) + limit
+        deadline = datetime.fromtimestamp(started, UTC) + timedelta(seconds=self._timeout)
         return Context(attempt, deadline, self.subscription.name, self._log)
-
-    def _require_in_time(self, started: float) -> None:
-        took = self._clock() - started
-        if took > self.subscription.options.timeout:
-            raise TimeoutError(f"the handler returned only after {took:.3f} s")
 
     def _fail(self, error: BaseException, started: float) -> Failed:
         match error:
@@ -154,25 +209,53 @@ class Caller:
             started_at=int(started * 1_000_000),
             duration=self._clock() - started,
             outcome=outcome,
-            error=_describe(error, limit=self.subscription.options.timeout),
-            traceback="".join(traceback.format_exception(error))[-MAX_TRACEBACK:],
+            error=_describe(error)[:MAX_ERROR],
+            traceback=_storable("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:],
         )
         after = error.after if isinstance(error, Retry) else None
         return Failed(failure, after, isinstance(error, Reject))
 
 
-def _call(handler: Handler, event: Event, context: Context) -> None:
+async def _catch(handler: Handler, event: Event, context: Context) -> BaseException | None:
     try:
-        handler.call(event, context, None)
-    except StopIteration as error:  # a future cannot carry it
-        raise RuntimeError("the handler raised StopIteration") from error
+        await handler.call(event, context, None)  # type: ignore[misc]  # an async def
+    except BaseException as error:  # likewise; raised in a task, some of them would stop the loop
+        return error
+    return None
 
 
-def _describe(error: BaseException, *, limit: float) -> str:
-    text = str(error)
+def _tell(loop: asyncio.AbstractEventLoop, on_return: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop was closed before the handler returned
+        loop.call_soon_threadsafe(on_return)
+
+
+@contextmanager
+def _lent(connection: Connection) -> Iterator[None]:
+    """Keep a handler from ending the transaction that it takes part in."""
+
+    def refuse() -> None:
+        raise RuntimeError("the router ends this transaction, with the event that it is about")
+
+    methods = dict.fromkeys(("commit", "rollback", "close", "invalidate"), refuse)
+    vars(connection).update(methods)
+    try:
+        yield
+    finally:
+        for name in methods:
+            del vars(connection)[name]
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        text = _storable(str(error))
+    except Exception:
+        text = "(its text cannot be had)"
     if isinstance(error, Retry | Reject):
-        return text[:MAX_ERROR]
-    if isinstance(error, TimeoutError) and not text:
-        text = f"the handler took longer than {limit:g} s"
+        return text
     name = type(error).__name__
-    return f"{name}: {text}"[:MAX_ERROR] if text else name
+    return f"{name}: {text}" if text else name
+
+
+def _storable(text: str) -> str:
+    """Spell out what a database does not take: half a surrogate pair, and NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -1,10 +1,18 @@
 """What all tests share: how hard Hypothesis tries, and where the samples of providers are."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from router import migrate
+from router.log import EventLog
+from router.options import Options
+from router.store import Store
+from tests.bench import Bench, MakeBench
 
 # No deadline: an example that has to wait for a busy machine is not a failure.
 settings.register_profile("default", deadline=None, max_examples=50)
@@ -21,3 +29,47 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the samples are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the tables of this version, made once and copied for each test."""
+    path = tmp_path_factory.mktemp("database") / "router.db"
+    store = Store(f"sqlite:///{path}", create=True)
+    migrate.upgrade(store.engine, store.tables)
+    store.close()
+    return path
+
+
+@pytest.fixture
+def database(empty_database: Path, tmp_path: Path) -> str:
+    """The URL of an empty log of this test's own."""
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'router.db')}"
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An open store with an empty log."""
+    store = Store(database)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def log(store: Store) -> EventLog:
+    """An empty log."""
+    return EventLog(store)
+
+
+@pytest.fixture
+def make_bench(store: Store) -> Iterator[MakeBench]:
+    """Makes benches, each with one lane whose delivery is tested by hand."""
+    made: list[Bench] = []
+
+    def make(options: Options) -> Bench:
+        made.append(Bench(store, options))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()

@@ -60,3 +60,15 @@ def _change(draw: DrawFn, place: Place) -> None:
             del holder[key]  # type: ignore[arg-type]
             return
     holder[key] = made  # type: ignore[index]
+
+
+def find_paths(value: object, path: str = "$") -> Iterator[tuple[str, object]]:
+    """Yield each element of ``value`` with its path, as far as paths reach."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key and '"' not in key and "\\" not in key:
+                yield from find_paths(inner, f'{path}."{key}"')
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from find_paths(inner, f"{path}[{index}]")

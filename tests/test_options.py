@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import ConfigError
@@ -57,7 +57,7 @@ def test_reads_durations(text: object, seconds: float) -> None:
             ".5s",
             "5.s",
             "5M",
-            "٥m",
+            "\N{ARABIC-INDIC DIGIT FIVE}m",
         ),
         *("36501d", "9" * 20 + "d", "9" * 2_000_000 + "s", -1, 10**400, HUNDRED_YEARS + 1),
         *(float("nan"), float("inf"), float("-inf"), True, None, [], b"5m"),
@@ -70,14 +70,12 @@ def test_refuses_what_is_no_duration(text: object) -> None:
         parse_duration(text)
 
 
-@settings(deadline=None)
 @given(st.floats(min_value=0, max_value=HUNDRED_YEARS))
 def test_reads_back_every_duration_that_it_writes(seconds: float) -> None:
     """No duration is changed by writing it down and reading it again."""
     assert parse_duration(format_duration(seconds)) == seconds
 
 
-@settings(deadline=None)
 @given(
     st.integers(min_value=0, max_value=36_500),
     st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]),
@@ -218,7 +216,7 @@ def test_names_the_key_and_what_it_may_be(table: dict[str, object], message: str
 
 
 def test_tells_the_plugin_from_the_file() -> None:
-    """Where the plugin's own declaration is at fault, the message does not send people to a file."""
+    """A fault in what the plugin declares is not looked for in the file."""
     with pytest.raises(ConfigError) as caught:
         merge_options({"lanes": 0}, {"lanes": 1}, where=CRM)
     assert str(caught.value).startswith("subscription_options() beneath [subscriptions.crm].lanes ")

@@ -1,8 +1,7 @@
 """The tables: where they live, and that what they are called stays apart from a host's own."""
 
 import pytest
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Dialect
+from sqlalchemy.dialects import registry
 from sqlalchemy.schema import CreateTable
 
 from router.schema import make_tables
@@ -42,13 +41,13 @@ def test_every_index_and_key_has_a_name_of_the_tables_own() -> None:
     }
 
 
-@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
-def test_positions_are_given_by_the_log(dialect: Dialect) -> None:
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_positions_are_given_by_the_log(dialect: str) -> None:
     """No engine numbers events or notifications by itself."""
     tables = make_tables()
 
     for table in (tables.event, tables.notification):
-        statement = str(CreateTable(table).compile(dialect=dialect))
+        statement = str(CreateTable(table).compile(dialect=registry.load(dialect)()))
         assert "SERIAL" not in statement
         assert "IDENTITY" not in statement
 
@@ -56,4 +55,4 @@ def test_positions_are_given_by_the_log(dialect: Dialect) -> None:
 def test_the_dedupe_memory_is_one_tree_on_sqlite() -> None:
     """A remembered key costs one row in one B-tree, not a row and an index entry."""
     for table in make_tables().dedupe:
-        assert "WITHOUT ROWID" in str(CreateTable(table).compile(dialect=sqlite.dialect()))
+        assert "WITHOUT ROWID" in str(CreateTable(table).compile(dialect=registry.load("sqlite")()))

@@ -47,8 +47,13 @@ def _create_log() -> None:
     _index("notification", "received_at")
     _create_event()
     for name in ("dedupe_a", "dedupe_b"):
-        key = sa.Column("key", sa.LargeBinary(16), nullable=False)
-        _create(name, key, _position("position"), key=["key"], sqlite_with_rowid=False)
+        _create(
+            name,
+            sa.Column("key", sa.LargeBinary(16), nullable=False),
+            _position("position"),
+            key=["key"],
+            with_rowid=False,
+        )
     _create(
         "alias",
         sa.Column("channel", sa.String(255), nullable=False),
@@ -218,13 +223,14 @@ def _create_view() -> None:
     engine = op.get_context().dialect.name
     op.execute(
         sa.text(
-            f"CREATE VIEW {_name('event_payload')} AS"
+            f"CREATE VIEW {_name('event_payload')} AS"  # noqa: S608 - nothing from outside
             " SELECT e.position, e.id, e.key, e.notification_id, e.path, e.type, e.subtype,"
             " e.channel, e.subject, e.shard, e.external_id,"
             f" {TIMES[engine].format('e.occurred_at')} AS occurred_at, e.reparsed, n.source,"
             f" {TIMES[engine].format('n.received_at')} AS received_at,"
             f" {PAYLOADS[engine]} AS payload"
-            f" FROM {_name('event')} e JOIN {_name('notification')} n ON n.id = e.notification_id"
+            f" FROM {_name('event')} e JOIN {_name('notification')} n"
+            " ON n.id = e.notification_id"
         )
     )
 
@@ -242,10 +248,14 @@ def _place() -> tuple[str | None, str]:
     return options["schema"], options["table_prefix"]
 
 
-def _create(name: str, *columns: sa.Column, key: list[str], **options: object) -> sa.Table:
+def _create(
+    name: str, *columns: sa.Column[object], key: list[str], with_rowid: bool = True
+) -> sa.Table:
     schema, prefix = _place()
     primary_key = sa.PrimaryKeyConstraint(*key, name=op.f(f"pk_{prefix}{name}"))
-    return op.create_table(prefix + name, *columns, primary_key, schema=schema, **options)
+    return op.create_table(
+        prefix + name, *columns, primary_key, schema=schema, sqlite_with_rowid=with_rowid
+    )
 
 
 def _index(name: str, *columns: str) -> None:
@@ -254,19 +264,19 @@ def _index(name: str, *columns: str) -> None:
     op.create_index(index, prefix + name, list(columns), schema=schema)
 
 
-def _position(name: str) -> sa.Column:
+def _position(name: str) -> sa.Column[object]:
     return sa.Column(name, POSITION, autoincrement=False, nullable=False)
 
 
-def _number(name: str, *, nullable: bool = False) -> sa.Column:
+def _number(name: str, *, nullable: bool = False) -> sa.Column[object]:
     return sa.Column(name, sa.BigInteger(), nullable=nullable)
 
 
-def _text(name: str, *, nullable: bool = False) -> sa.Column:
+def _text(name: str, *, nullable: bool = False) -> sa.Column[object]:
     return sa.Column(name, sa.Text(), nullable=nullable)
 
 
-def _run() -> list[sa.Column]:
+def _run() -> list[sa.Column[object]]:
     """Whose progress: a subscription's, live (run 0) or in a replay (the replay's id)."""
     return [
         sa.Column("subscription", sa.String(255), nullable=False),

@@ -1,12 +1,40 @@
 """The command `router`: stdout is data, everything else goes to stderr."""
 
 import sys
+from collections.abc import Sequence
 
 import click
+from sqlalchemy.exc import DBAPIError
 
+from router.cli.config import config
 from router.cli.db import db
+from router.cli.dead import dead
+from router.cli.demo import demo
+from router.cli.events import events
+from router.cli.parse import parse
+from router.cli.plugins import plugins
+from router.cli.replay import replay
+from router.cli.send import send
 from router.cli.serve import serve, worker
+from router.cli.subscriptions import subscriptions
+from router.cli.workers import workers
 from router.errors import RouterError
+
+COMMANDS: Sequence[click.Command] = (
+    config,
+    db,
+    dead,
+    demo,
+    events,
+    parse,
+    plugins,
+    replay,
+    send,
+    serve,
+    subscriptions,
+    worker,
+    workers,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -18,26 +46,35 @@ def router() -> None:
     """
 
 
-for command in (db, serve, worker):
+for command in COMMANDS:
     router.add_command(command)
 
 
-def main() -> None:
-    """Run the command line: exit 0 ok, 1 failure, 2 usage, 3 ran but found a problem."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line: exit 0 ok, 1 failure, 2 usage, 3 ran but found a problem.
+
+    Args:
+        arguments: What follows the command's name; None takes what the process was given.
+    """
     try:
-        router(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = router(arguments, prog_name="router", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Aborted.", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # whoever read stdout has seen enough
-        sys.stderr.close()
-        sys.exit(0)
     except RouterError as error:
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        click.echo(f"Error: {error}{cause}", err=True)
+        click.echo(f"Error: {_explain(error)}", err=True)
         sys.exit(1)
+    except DBAPIError as error:  # not a database, or not to be written to
+        click.echo(f"Error: the database cannot be used: {error.orig}", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)  # click returns what a command's Exit held
+
+
+def _explain(error: RouterError) -> str:
+    """Return what happened, with its cause where that says more."""
+    said, cause = str(error), error.__cause__
+    reason = str(getattr(cause, "orig", cause)) if cause else ""  # the driver's words, no statement
+    return said if reason in said else f"{said} ({reason})"

@@ -8,8 +8,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from router import config, migrate
+from router import config
 from router.config import Config
+from router.errors import RouterError
 from router.log import EventLog
 from router.secrets import Secret
 from router.store import Store
@@ -43,6 +44,20 @@ def with_config(command: Callable[Concatenate[Config, P], T]) -> Callable[..., T
     return run
 
 
+def with_log(command: Callable[Concatenate[EventLog, P], T]) -> Callable[..., T]:
+    """Give a command ``--config`` and ``--database``, and the open log as its first argument."""
+
+    @functools.wraps(command)
+    def run(found: Config, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        log = open_log(found)
+        try:
+            return command(log, *args, **kwargs)
+        finally:
+            log.store.close()
+
+    return with_config(run)
+
+
 plugins_dir = click.option(
     "--plugins-dir",
     "plugins_dir",
@@ -65,5 +80,9 @@ def open_log(found: Config) -> EventLog:
         SchemaError: It is not.
     """
     store = open_store(found)
-    migrate.require_current(store.engine, store.tables)
+    try:
+        store.require_current()
+    except RouterError:
+        store.close()
+        raise
     return EventLog(store, dedupe_seconds=found.dedupe)

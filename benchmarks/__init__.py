@@ -1,0 +1,1 @@
+"""Measurements: ratios to baselines that run alternately in the same call."""

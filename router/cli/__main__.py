@@ -1,0 +1,5 @@
+"""The command, for `python -m router.cli`."""
+
+from router.cli import main
+
+main()

@@ -1,0 +1,101 @@
+"""`router events`: what the log holds, as a list, one by one, as it grows, or all of it."""
+
+import json
+
+import click
+
+from router import bodies
+from router.cli import output, selection
+from router.cli.settings import with_log
+from router.cli.tail import tail
+from router.events import Event
+from router.filters import Filter
+from router.log import PAGE, EventLog
+
+COLUMNS = ("position", "received at", "type", "subtype", "source", "subject", "external id")
+
+
+@click.group()
+def events() -> None:
+    """Look at the events in the log."""
+
+
+@events.command("list")
+@output.json_option
+@selection.limit_option
+@selection.position_cursor_option
+@selection.after_option
+@selection.with_filter
+@with_log
+def list_(
+    log: EventLog,
+    *,
+    matching: Filter,
+    after: int | None,
+    cursor: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List events in order of position."""
+    start = max(after or 0, cursor or 0)
+    read = log.read(after=start, matching=matching, page=min(limit + 1, PAGE))
+    found, has_more = selection.take(read, limit)
+    next_cursor = str(found[-1].position) if has_more else None
+    if as_json:
+        output.print_json([event.as_dict() for event in found], next_cursor=next_cursor)
+        return
+    output.print_table(COLUMNS, [row_of(event) for event in found])
+    output.note_more(next_cursor)
+    if not found:
+        output.note("No such events." if start or matching != Filter() else "The log is empty.")
+
+
+@events.command()
+@click.argument("event", metavar="POSITION_OR_ID")
+@output.json_option
+@with_log
+def show(log: EventLog, *, event: str, as_json: bool) -> None:
+    """Show one event with its payload and its headers."""
+    found = log.find(event)
+    if as_json:
+        output.print_json(found.as_dict())
+        return
+    fields = found.as_dict()
+    payload = fields.pop("payload")
+    output.print_fields(fields)
+    output.print_text(f"\npayload:\n{_indent(payload)}")
+    output.print_text("\nheaders:")
+    output.print_table(("name", "value"), sorted(found.notification.headers.items()))
+
+
+@events.command()
+@click.option("--json", "_as_json", is_flag=True, help="Changes nothing: the export is JSON.")
+@selection.after_option
+@selection.with_filter
+@with_log
+def export(log: EventLog, *, matching: Filter, after: int | None, _as_json: bool) -> None:
+    """Print all events, or those that match, as JSON lines."""
+    for event in log.read(after=after or 0, until=log.head(), matching=matching):
+        output.print_line(event.as_dict(), flush=False)
+    output.flush()
+
+
+events.add_command(tail)
+
+
+def row_of(event: Event) -> tuple[object, ...]:
+    """Return the cells of an event in a list."""
+    return (
+        event.position,
+        event.received_at,
+        event.type,
+        event.subtype,
+        event.source,
+        event.subject,
+        event.external_id,
+    )
+
+
+def _indent(payload: object) -> str:
+    text = json.dumps(json.loads(bodies.encode(payload)), indent=2, ensure_ascii=False)
+    return "\n".join(output.clean(line) for line in text.split("\n"))

@@ -1,0 +1,107 @@
+"""`router send`: a file is posted to a receiver, signed as its source demands."""
+
+import dataclasses
+import ipaddress
+from typing import BinaryIO
+from urllib.parse import quote
+
+import click
+import httpx2
+
+from router.app import make_sources
+from router.cli import output
+from router.cli.settings import plugins_dir, with_config
+from router.config import Config
+from router.errors import RouterError, UnknownName
+from router.host import Host
+from router.options import explain_unknown
+from router.sources import Source
+
+TIMEOUT = 30.0  # seconds
+MAX_DETAIL = 500  # characters of an answer that is no problem document
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--source", required=True, metavar="NAME", help="The source to send as.")
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    envvar="ROUTER_URL",
+    show_default=True,
+    help="Where the router is.",
+)
+@plugins_dir
+@with_config
+def send(found: Config, *, file: BinaryIO, source: str, url: str) -> None:
+    """Post FILE, signed, as its provider would.
+
+    FILE may be - for stdin.
+    """
+    answer = post(make_source(found, source), file.read(), url=url)
+    output.print_text(f"{answer.status_code} {answer.reason_phrase}".rstrip())
+    if answer.status_code != httpx2.codes.OK:
+        output.note(output.clean(explain(answer)))
+        raise click.exceptions.Exit(1)
+
+
+def make_source(config: Config, name: str) -> Source:
+    """Return the source of that name; the secrets of others are left alone.
+
+    Raises:
+        UnknownName: The settings have none of that name.
+        ConfigError: Its adapter is unknown, or refuses its settings.
+    """
+    if name not in config.sources:
+        where = f" in {config.file}" if config.file else ""
+        raise UnknownName(f"the source {name!r} {explain_unknown(name, config.sources)}{where}")
+    host = Host.load(directories=config.plugins_dir, configured=config.plugins)
+    alone = dataclasses.replace(config, sources={name: config.sources[name]})
+    return make_sources(alone, host)[0]
+
+
+def post(source: Source, body: bytes, *, url: str) -> httpx2.Response:
+    """Send ``body`` as it is, with what ``source`` asks for, and return the answer.
+
+    Raises:
+        RouterError: There is none.
+    """
+    signed = source.sign(body)
+    parts = [url.rstrip("/"), "webhooks", quote(source.name, safe="")]
+    target = "/".join([*parts, quote(signed.secret, safe="")] if signed.secret else parts)
+    headers = {"content-type": "application/json", **signed.headers}
+    try:
+        return httpx2.post(
+            target,
+            content=body,
+            headers=headers,
+            timeout=TIMEOUT,
+            trust_env=not _is_here(url),  # a proxy would look for the router on its own machine
+        )
+    except httpx2.ConnectError as error:
+        raise RouterError(
+            f"nothing answers at {url} ({error}): start it with `router serve`, "
+            "or name another place with --url"
+        ) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise RouterError(f"{url} gave no answer: {reason}") from error
+
+
+def explain(answer: httpx2.Response) -> str:
+    """Return why the router did not take it, in its own words."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    detail = problem.get("detail") if isinstance(problem, dict) else None
+    return str(detail or answer.text.strip()[:MAX_DETAIL] or "The answer gives no reason.")
+
+
+def _is_here(url: str) -> bool:
+    """Whether ``url`` leads to this machine."""
+    try:
+        host = httpx2.URL(url).host
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except (httpx2.InvalidURL, ValueError):
+        return False

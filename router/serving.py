@@ -1,0 +1,91 @@
+"""A router behind an HTTP server of its own, as the command starts it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from router.app import Router
+from router.errors import RouterError
+
+GRACE = 10  # seconds that a stop waits for requests under way
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that takes requests.
+
+    Attributes:
+        address: Where, as the beginning of a URL.
+    """
+
+    address: str
+    _server: uvicorn.Server
+    _running: asyncio.Task[None]
+
+    def stop(self) -> None:
+        """Close the port, once the requests under way are answered."""
+        self._server.should_exit = True
+
+    async def wait(self) -> None:
+        """Wait until it has stopped."""
+        await asyncio.shield(self._running)
+
+
+@asynccontextmanager
+async def serving(router: Router, *, host: str, port: int) -> AsyncIterator[Serving]:
+    """Run ``router`` and take requests for it; both end with the block.
+
+    Its plugins and its database are checked before the port is bound. In the main thread the server
+    takes over SIGINT and SIGTERM; once it is there, whoever wants them can take them back.
+
+    Args:
+        router: What to serve.
+        host: The address to listen at.
+        port: The port; 0 takes one that is free.
+
+    Raises:
+        RouterError: The router cannot start, or the port cannot be bound.
+    """
+    config = uvicorn.Config(
+        router.asgi(),
+        lifespan="off",  # it is entered here, so that its errors are told as what they are
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing asks for the client's address
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = uvicorn.Server(config)
+    async with router:
+        with _bind(host, port) as listening:
+            running = asyncio.ensure_future(server.serve([listening]))
+            while not (server.started or running.done()):
+                await asyncio.sleep(0.01)
+            served = Serving(_address_of(listening), server, running)
+            try:
+                yield served
+            finally:
+                served.stop()
+                await served.wait()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:  # the latter where the number is no port
+        listening.close()
+        raise RouterError(
+            f"nothing can listen at {host} port {port}, {error}: choose another address or port"
+        ) from error
+    return listening
+
+
+def _address_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

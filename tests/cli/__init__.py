@@ -1,0 +1,1 @@
+"""Tests of the command, driven as a shell would drive it."""

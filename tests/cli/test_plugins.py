@@ -1,0 +1,129 @@
+"""Tests of `router plugins`: what there is, what it handles, and what is wrong with it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+SOUND = """
+from router import hookimpl
+@hookimpl
+def on_message(event): ...
+@hookimpl
+def on_error(event): ...
+"""
+MISSPELT = """
+from router import hookimpl
+@hookimpl
+def on_mesage(event): ...
+"""
+
+Write = Callable[..., list[str]]
+
+
+@pytest.fixture
+def write(run: Run, tmp_path: Path) -> Write:
+    """Writes plugins, by their names, and settings; returns the option that finds the plugins."""
+
+    def write(settings: str = "", **texts: str) -> list[str]:
+        folder = tmp_path / "handlers"
+        folder.mkdir()
+        for name, text in texts.items():
+            (folder / f"{name}.py").write_text(text)
+        (tmp_path / "router.toml").write_text(settings)
+        return ["--plugins-dir", "handlers"]
+
+    return write
+
+
+def test_plugins_are_listed_with_what_they_handle(run: Run, write: Write) -> None:
+    """A sound plugin is told with its hooks and types; the router's own adapters are there."""
+    result = run("plugins", "list", "--json", *write(crm=SOUND))
+
+    assert result.code == 0
+    crm, whatsapp = result.data
+    assert (crm["name"], crm["state"], crm["enabled"], crm["reason"]) == ("crm", "ok", True, None)
+    assert (crm["hooks"], crm["types"]) == (["on_error", "on_message"], ["message", "error"])
+    assert crm["origin"].endswith("handlers/crm.py")
+    assert (whatsapp["name"], whatsapp["state"], whatsapp["enabled"]) == (
+        "whatsapp",
+        "available",
+        False,
+    )
+    assert whatsapp["version"]
+
+
+def test_a_broken_plugin_is_listed_with_the_reason(run: Run, write: Write) -> None:
+    """The list works, exits 0, and says what is wrong."""
+    options = write(crm=SOUND, bad="import no_such_module")
+
+    broken = run("plugins", "list", "--json", *options).data[0]
+    assert (broken["name"], broken["state"], broken["enabled"]) == ("bad", "broken", False)
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in broken["reason"]
+
+    shown = run("plugins", "list", *options)
+    assert shown.code == 0
+    assert "no_such_module" in shown.out
+
+
+def test_a_plugin_that_is_turned_off_is_listed(run: Run, write: Write) -> None:
+    """What the settings turn off is not loaded, and not forgotten."""
+    options = write("[plugins.crm]\nenabled = false", crm="raise RuntimeError")
+
+    crm = run("plugins", "list", "--json", *options).data[0]
+
+    assert (crm["name"], crm["state"], crm["hooks"]) == ("crm", "off", [])
+    assert run("plugins", "check", *options).code == 0
+
+
+def test_sound_plugins_pass(run: Run, write: Write) -> None:
+    """The check exits 0 and has no problem to tell."""
+    options = write("[subscriptions.crm]\nrate = 5", crm=SOUND)
+
+    result = run("plugins", "check", *options)
+    assert (result.code, result.out) == (0, "")
+    assert run("plugins", "check", "--json", *options).data == []
+
+
+def test_a_misspelt_hook_fails_with_a_guess(run: Run, write: Write) -> None:
+    """The check exits 3 and says what was meant."""
+    result = run("plugins", "check", *write(crm=MISSPELT))
+
+    assert result.code == 3
+    assert result.out.startswith("crm: on_mesage() ")
+    assert "did you mean on_message" in result.out
+
+
+def test_every_problem_is_told(run: Run, write: Write) -> None:
+    """One broken plugin hides no other, nor settings of a plugin that is not there."""
+    settings = "[subscriptions.crn]\nrate = 5\n[plugins.gone]\nurl = 'x'\n"
+    options = write(settings, crm=SOUND, bad=MISSPELT, worse="1 +")
+
+    result = run("plugins", "check", "--json", *options)
+
+    assert result.code == 3
+    assert [(one["name"], one["origin"].split("/")[-1]) for one in result.data] == [
+        ("bad", "bad.py"),
+        ("worse", "worse.py"),
+        ("crn", "[subscriptions.crn]"),
+        ("gone", "[plugins.gone]"),
+    ]
+    assert "did you mean crm?" in result.data[2]["problem"]
+
+
+def test_settings_for_a_plugin_that_does_not_run_are_a_problem(run: Run, write: Write) -> None:
+    """What comes with the router runs only when it is asked for."""
+    result = run("plugins", "check", *write("[subscriptions.whatsapp]\nrate = 5"))
+
+    assert result.code == 3
+    assert "whatsapp: the plugin does not run" in result.out
+    assert "add [plugins.whatsapp]" in result.out
+
+
+def test_a_missing_folder_is_a_problem(run: Run) -> None:
+    """A folder that is not there has no plugins that somebody counts on."""
+    result = run("plugins", "check", "--plugins-dir", "nowhere")
+
+    assert (result.code, "there is no such directory" in result.out) == (3, True)

@@ -1,0 +1,39 @@
+"""Tests of `router workers`: the processes that deliver."""
+
+from router.lanes import Lanes
+from router.log import EventLog
+from tests.cli.conftest import Run
+
+
+def test_workers_are_listed(log: EventLog, run: Run) -> None:
+    """Each has its machine, process, times and number of lanes."""
+    Lanes(log.store, pid=4711).enrol()
+
+    result = run("workers", "list", "--json")
+
+    assert result.code == 0
+    [worker] = result.data
+    assert list(worker) == ["id", "host", "pid", "started_at", "seen_at", "lanes", "alive"]
+    assert (worker["pid"], worker["lanes"], worker["alive"]) == (4711, 0, True)
+    assert worker["seen_at"].endswith("Z")
+    assert run("workers", "list").out.splitlines()[1].split()[2] == "4711"
+
+
+def test_workers_come_in_pages(log: EventLog, run: Run) -> None:
+    """The cursor of one page begins the next."""
+    for pid in range(3):
+        Lanes(log.store, pid=pid).enrol()
+
+    first = run("workers", "list", "--json", "--limit", "2")
+    second = run("workers", "list", "--json", "--cursor", first.json["next_cursor"])
+
+    assert {one["pid"] for one in first.data + second.data} == {0, 1, 2}
+    assert (len(second.data), second.json["next_cursor"]) == (1, None)
+
+
+def test_nobody_at_work_is_an_empty_list(run: Run) -> None:
+    """A person is told how to start one."""
+    result = run("workers", "list")
+
+    assert (result.code, result.out) == (0, "")
+    assert "`router worker`" in result.err

@@ -1,0 +1,1 @@
+"""Tests of what is promised to the outside, through the doors that the outside uses."""

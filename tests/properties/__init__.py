@@ -1,0 +1,1 @@
+"""Tests that hold for whatever Hypothesis makes up."""

@@ -1,0 +1,141 @@
+"""A worker that may die at any statement, on a clock that runs as fast as anybody sleeps."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from sqlalchemy import Connection, event
+
+from router.dispatcher import Dispatcher
+from router.lanes import LEASE_MICROS
+from router.log import EventLog
+from router.retries import Clock
+from router.store import Store
+from router.subscriptions import Subscription
+from tests.waiting import until
+
+
+class Killed(Exception):
+    """The process of this database connection is dead."""
+
+
+class Death:
+    """Ends all that a store sends to its database at a statement or a commit, as a crash would.
+
+    Args:
+        at: The number of the first statement or commit that is not carried out; None is none.
+
+    Attributes:
+        has_come: Whether it has been reached.
+    """
+
+    def __init__(self, store: Store, *, at: int | None) -> None:
+        self.has_come = False
+        self._left = at
+        self._lock = threading.Lock()
+        event.listen(store.engine, "before_cursor_execute", self._count)
+        event.listen(store.engine, "commit", self._count)
+
+    def _count(self, _connection: Connection, *_others: object) -> None:
+        with self._lock:
+            if self._left is not None:
+                self._left -= 1
+                self.has_come = self._left <= 0
+            if self.has_come:
+                raise Killed
+
+
+def _hurry(connection: object, _entry: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]  # no power cut
+
+
+class QuickClock:
+    """A clock that whoever sleeps puts forward.
+
+    Attributes:
+        micros: Its time, in microseconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self.micros = 1_000_000_000
+
+    def advance(self, seconds: float) -> None:
+        """Put it forward."""
+        self.micros += round(seconds * 1_000_000)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.advance(seconds)
+        await asyncio.sleep(0.001)
+
+    def seconds(self) -> float:
+        """Return its time in seconds since 1970."""
+        return self.micros / 1_000_000
+
+
+class World:
+    """A database, a clock, and one worker after the other.
+
+    Attributes:
+        clock: What all workers go by.
+        log: The log, for those who only look on.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.clock = QuickClock()
+        self._url = url
+        self.log = EventLog(self._open())
+
+    def dawdle(self) -> None:
+        """Let more time pass than any call may take."""
+        self.clock.advance(100 * 86_400)
+
+    def live(
+        self,
+        subscriptions: Sequence[Subscription],
+        *,
+        is_done: Callable[[], bool],
+        dies_at: int | None = None,
+    ) -> bool:
+        """Run a worker until all is done, or until it dies; whether it died.
+
+        Args:
+            subscriptions: What it delivers to.
+            is_done: Whether nothing is left to do.
+            dies_at: The statement that it does not live to send; None lets it stop in good order.
+        """
+        self.clock.micros += LEASE_MICROS + 1  # what the last one held is free by now
+        store = self._open()
+        death = Death(store, at=dies_at)
+        try:
+            asyncio.run(self._run(subscriptions, store, death, is_done))
+        finally:
+            store.close()
+        return death.has_come
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.log.store.close()
+
+    def _open(self) -> Store:
+        store = Store(self._url, clock=self.clock.seconds)
+        event.listen(store.engine, "connect", _hurry)
+        return store
+
+    async def _run(
+        self,
+        subscriptions: Sequence[Subscription],
+        store: Store,
+        death: Death,
+        is_done: Callable[[], bool],
+    ) -> None:
+        clock = Clock(now=store.now, sleep=self.clock.sleep, random=lambda: 0.5)
+        dispatcher = Dispatcher(subscriptions, log=EventLog(store), clock=clock)
+        try:
+            with suppress(Killed):
+                await dispatcher.start()
+                await until(lambda: death.has_come or is_done(), seconds=20)
+        finally:
+            with suppress(Killed):  # the dead write nothing down: only threads and tasks end here
+                await dispatcher.stop()

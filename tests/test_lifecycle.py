@@ -1,0 +1,136 @@
+"""Tests of `router.lifecycle`: plugins start in turn, stop in reverse, and fail alone."""
+
+import asyncio
+import logging
+
+import msgspec
+import pytest
+
+from router import lifecycle
+from router.errors import PluginError
+from router.hookspecs import hookimpl
+from router.host import Host, Plugin
+
+
+class Recorder:
+    """A plugin that writes down what it is told, and fails where it is told to.
+
+    Args:
+        name: Its name.
+        calls: Where it writes to.
+        failing: The hooks that raise.
+    """
+
+    def __init__(self, name: str, calls: list[str], *, failing: tuple[str, ...] = ()) -> None:
+        self.plugin_name = name
+        self._calls = calls
+        self._failing = failing
+
+    def _note(self, hook: str) -> None:
+        self._calls.append(f"{self.plugin_name} {hook}")
+        if hook in self._failing:
+            raise RuntimeError("call +5215512345678")
+
+    @hookimpl
+    def on_start(self) -> None:
+        """Note it, on a thread."""
+        self._note("on_start")
+
+    @hookimpl
+    async def on_stop(self) -> None:
+        """Note it, on the loop."""
+        self._note("on_stop")
+
+    @hookimpl
+    def on_dead(self) -> None:
+        """Note it, on a thread."""
+        self._note("on_dead")
+
+
+def load(*plugins: object, **configured: dict[str, object]) -> list[Plugin]:
+    """Return these plugins, ready to run."""
+    host = Host.load(plugins=plugins, entry_points=(), configured=configured)
+    host.require_sound()
+    return host.running()
+
+
+def test_plugins_start_in_order_and_stop_in_reverse() -> None:
+    """The plugin that started last stops first."""
+    calls: list[str] = []
+    plugins = load(Recorder("a", calls), Recorder("b", calls))
+    asyncio.run(lifecycle.start(plugins))
+    asyncio.run(lifecycle.stop(plugins))
+    assert calls == ["a on_start", "b on_start", "b on_stop", "a on_stop"]
+
+
+def test_a_plugin_starts_with_its_settings() -> None:
+    """What the configuration says reaches `on_start` as the plugin's own type."""
+
+    class Settings(msgspec.Struct):
+        url: str
+
+    class Crm:
+        found: object = None
+
+        @hookimpl
+        def settings(self) -> type:
+            return Settings
+
+        @hookimpl
+        async def on_start(self, settings: object) -> None:
+            self.found = settings
+
+    crm = Crm()
+    asyncio.run(lifecycle.start(load(crm, crm={"url": "https://crm"})))
+    assert crm.found == Settings("https://crm")
+
+
+def test_a_plugin_that_cannot_start_is_named() -> None:
+    """The start fails with the culprit, and what had started is stopped again."""
+    calls: list[str] = []
+    plugins = load(
+        Recorder("a", calls), Recorder("b", calls, failing=("on_start",)), Recorder("c", calls)
+    )
+    with pytest.raises(PluginError, match=r"plugin 'b': on_start\(\) failed: RuntimeError: call"):
+        asyncio.run(lifecycle.start(plugins))
+    assert calls == ["a on_start", "b on_start", "a on_stop"]
+
+
+def test_a_start_that_is_cancelled_is_undone() -> None:
+    """Being cancelled half-way leaves no plugin started."""
+    calls: list[str] = []
+
+    class Slow:
+        @hookimpl
+        async def on_start(self) -> None:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+
+    plugins = load(Recorder("a", calls), Slow())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(lifecycle.start(plugins))
+    assert calls == ["a on_start", "a on_stop"]
+
+
+def test_a_plugin_that_cannot_stop_keeps_no_other_from_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A failure while stopping is logged with its place, without what it says."""
+    calls: list[str] = []
+    plugins = load(Recorder("a", calls), Recorder("b", calls, failing=("on_stop",)))
+    with caplog.at_level(logging.ERROR, logger="router"):
+        asyncio.run(lifecycle.stop(plugins))
+    assert calls == ["b on_stop", "a on_stop"]
+    [line] = caplog.messages
+    assert line.startswith(f"plugin b: on_stop() raised RuntimeError ({__file__}:")
+    assert "521551" not in caplog.text
+
+
+def test_an_alert_reaches_every_plugin(caplog: pytest.LogCaptureFixture) -> None:
+    """A plugin that fails on an alert keeps no other from hearing it."""
+    calls: list[str] = []
+    plugins = load(Recorder("a", calls, failing=("on_dead",)), Recorder("b", calls))
+    given = {"event": None, "subscription": "crm", "attempts": 3, "error": "boom"}
+    asyncio.run(lifecycle.alert(plugins, "on_dead", **given))
+    assert calls == ["a on_dead", "b on_dead"]
+    assert len(caplog.messages) == 1

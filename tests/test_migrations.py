@@ -1,0 +1,221 @@
+"""What the revisions make: the tables of `router.schema`, and the view for analysts."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, insert, make_url, text
+
+from router import bodies, migrate, sqlite
+from router.errors import Unreadable
+from router.events import as_micros, as_rfc3339
+from router.schema import Tables, make_tables
+
+MOMENT = datetime(2026, 3, 1, 12, 30, 15, 42, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty database."""
+    engine = sqlite.open_engine(make_url(f"sqlite:///{tmp_path / 'router.db'}"), create=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def tables() -> Tables:
+    """The tables under no schema and no prefix."""
+    return make_tables()
+
+
+def definitions(engine: Engine) -> dict[str, str]:
+    """The text by which SQLite remembers each table and index."""
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql NOT NULL"
+        )
+        return {row.name: row.sql for row in rows}
+
+
+@pytest.mark.parametrize("prefix", ["", "log_", "a b"])
+def test_revisions_make_the_tables_of_the_schema(engine: Engine, prefix: str) -> None:
+    """A migrated database differs in nothing from the tables in `router.schema`."""
+    tables = make_tables(prefix=prefix)
+
+    migrate.upgrade(engine, tables)
+
+    assert migrate.current(engine, tables) == migrate.head()
+    assert migrate.find_drift(engine, tables) == []
+
+
+def test_revisions_make_keys_and_options_too(
+    engine: Engine, tables: Tables, tmp_path: Path
+) -> None:
+    """Keys, their names and forms of tables, which alembic does not compare, are the same."""
+    migrate.upgrade(engine, tables)
+    direct = sqlite.open_engine(make_url(f"sqlite:///{tmp_path / 'direct.db'}"), create=True)
+    tables.metadata.create_all(direct)
+
+    made = definitions(engine)
+    del made[tables.version]
+    assert made == definitions(direct)
+    direct.dispose()
+
+
+def test_a_new_log_stands_at_position_zero(engine: Engine, tables: Tables) -> None:
+    """The head row is there from the start."""
+    migrate.upgrade(engine, tables)
+
+    with engine.connect() as connection:
+        assert connection.execute(tables.head.select()).all() == [("main", 0, 0, 0, 0)]
+
+
+def put(engine: Engine, tables: Tables, body: bytes, *, path: str = "$") -> None:
+    """Store a notification with one event, numbered in order; with times that need care."""
+    try:
+        queryable = bodies.is_queryable(body, bodies.decode(body))
+    except Unreadable:
+        queryable = False
+    with engine.connect() as connection:
+        sqlite.begin_writing(connection)
+        last = connection.execute(tables.event.select()).all()
+        position = len(last) + 1
+        connection.execute(
+            insert(tables.notification).values(
+                id=position,
+                source="wa",
+                received_at=as_micros(MOMENT),
+                headers="{}",
+                body=body,
+                queryable=queryable,
+            )
+        )
+        connection.execute(
+            insert(tables.event).values(
+                position=position,
+                id=f"id-{position}",
+                key=b"k" * 16,
+                notification_id=position,
+                path=path,
+                type="other",
+                subtype="",
+                channel="",
+                subject=":",
+                shard=0,
+                reparsed=False,
+            )
+        )
+        connection.commit()
+
+
+def payloads(engine: Engine) -> list[str | None]:
+    """The payload of each event, in order, from the whole view."""
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM event_payload ORDER BY position")).mappings()
+        return [row["payload"] for row in rows]
+
+
+def test_the_view_shows_each_event_with_its_payload(engine: Engine, tables: Tables) -> None:
+    """A row has the event's columns, its source, its times as text and its element as JSON."""
+    migrate.upgrade(engine, tables)
+    put(engine, tables, b'{"list": [1, {"a": 1.50}]}', path="$.list[1]")
+
+    with engine.connect() as connection:
+        row = dict(connection.execute(text("SELECT * FROM event_payload")).mappings().one())
+
+    assert row == {
+        "position": 1,
+        "id": "id-1",
+        "key": b"k" * 16,
+        "notification_id": 1,
+        "path": "$.list[1]",
+        "type": "other",
+        "subtype": "",
+        "channel": "",
+        "subject": ":",
+        "shard": 0,
+        "external_id": None,
+        "occurred_at": None,
+        "reparsed": 0,
+        "source": "wa",
+        "received_at": as_rfc3339(MOMENT),
+        "payload": '{"a":1.50}',
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "payload"),
+    [
+        (b'"text"', "$", '"text"'),
+        (b" true ", "$", "true"),
+        (b'{"a b": {"\xc3\xa9": [null]}}', '$."a b"."\u00e9"[0]', "null"),
+        (b'{"a.b": 1, "a": {"b": 2}}', '$."a.b"', "1"),
+        (b'{"a": [[1], [2, 3]]}', "$.a[1][1]", "3"),
+    ],
+)
+def test_the_view_follows_every_kind_of_path(
+    engine: Engine, tables: Tables, body: bytes, path: str, payload: str
+) -> None:
+    """Quoted names, nested lists and the root all find their element."""
+    migrate.upgrade(engine, tables)
+    put(engine, tables, body, path=path)
+
+    assert payloads(engine) == [payload]
+
+
+HOSTILE = [
+    b"",
+    b"a=1&b=2",
+    b"\xff\xfe\x00",
+    b"\x0c\x00",  # JSON of SQLite's own binary kind
+    b'{"a": "\\u0000"}',
+    b'{"a\\u0000": 1}',
+    b'{"a": "\\ud800"}',
+    b'{"a": 1, "a": 2}',
+    b'{"a": NaN}',
+    b"[1e400]",
+    b"[" * 200 + b"]" * 200,
+    b"[" * 3000 + b"]" * 3000,
+    b'{"a": 1} x',
+]
+
+
+def test_selecting_the_whole_view_never_fails(engine: Engine, tables: Tables) -> None:
+    """What the engine would refuse or read otherwise has no payload, and costs no other row."""
+    migrate.upgrade(engine, tables)
+    put(engine, tables, b'{"good": 1}')
+    for body in HOSTILE:
+        put(engine, tables, body)
+    put(engine, tables, b'{"good": 2}')
+
+    found = payloads(engine)
+
+    assert found[0] == '{"good":1}'
+    assert found[-1] == '{"good":2}'
+    assert found[1:-1] == [None] * len(HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def one_event(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A database with one event, for all examples of a property."""
+    path = tmp_path_factory.mktemp("times") / "router.db"
+    engine = sqlite.open_engine(make_url(f"sqlite:///{path}"), create=True)
+    migrate.upgrade(engine, make_tables())
+    put(engine, make_tables(), b"{}")
+    yield engine
+    engine.dispose()
+
+
+@given(moment=st.datetimes(timezones=st.just(UTC)))
+def test_the_view_shows_exact_times(one_event: Engine, moment: datetime) -> None:
+    """Any time, before 1970 too, comes out to the microsecond."""
+    with one_event.connect() as connection:
+        sqlite.begin_writing(connection)
+        connection.execute(make_tables().event.update().values(occurred_at=as_micros(moment)))
+        shown = connection.execute(text("SELECT occurred_at FROM event_payload")).scalar_one()
+
+    assert datetime.fromisoformat(shown) - moment == timedelta(0)
+    assert len(shown) == len("2026-03-01T12:30:15.000042Z")

@@ -1,0 +1,212 @@
+"""Tests of `router.turns`: one call per subject at a time, at the agreed pace."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from router.turns import Pace, Turns
+from tests.waiting import until
+
+
+class Player:
+    """Takes turns in tasks of its own and tells who has had one.
+
+    Attributes:
+        had: Who got a turn, in order.
+    """
+
+    def __init__(self, turns: Turns) -> None:
+        self.had: list[str] = []
+        self._turns = turns
+
+    async def line_up(
+        self, name: str, *, subject: str = "a", first: bool = True
+    ) -> asyncio.Task[None]:
+        """Ask for a turn; return the task once it waits, or has its turn."""
+
+        async def take() -> None:
+            await self._turns.take(subject, first=first)
+            self.had.append(name)
+
+        task = asyncio.get_running_loop().create_task(take())
+        await asyncio.sleep(0)
+        return task
+
+    async def pass_on(self, count: int, *, subject: str = "a") -> None:
+        """Give the turn back and wait until so many have had theirs."""
+        self.give_back(subject)
+        await until(lambda: len(self.had) == count)
+
+    def give_back(self, subject: str = "a") -> None:
+        """Give the turn back."""
+        self._turns.give_back(subject)
+
+
+def play(test: Callable[[Player], Awaitable[None]]) -> None:
+    """Run ``test`` with fresh turns."""
+
+    async def main() -> None:
+        await test(Player(Turns()))
+
+    asyncio.run(main())
+
+
+def test_subjects_do_not_wait_for_one_another() -> None:
+    """Each subject has a turn of its own."""
+
+    async def test(player: Player) -> None:
+        await player.line_up("one", subject="a")
+        await player.line_up("two", subject="b")
+        assert player.had == ["one", "two"]
+
+    play(test)
+
+
+def test_one_turn_a_subject_at_a_time() -> None:
+    """Whoever comes while a subject's turn is taken waits for it, in the order of coming."""
+
+    async def test(player: Player) -> None:
+        for name in ("one", "two", "three"):
+            await player.line_up(name)
+        assert player.had == ["one"]
+        await player.pass_on(2)
+        assert player.had == ["one", "two"]
+        await player.pass_on(3)
+        assert player.had == ["one", "two", "three"]
+
+    play(test)
+
+
+def test_live_delivery_comes_first() -> None:
+    """Those that come first pass the others that wait, but not each other."""
+
+    async def test(player: Player) -> None:
+        await player.line_up("now", first=False)
+        await player.line_up("replay 1", first=False)
+        await player.line_up("replay 2", first=False)
+        await player.line_up("live 1")
+        await player.line_up("live 2")
+        for count in range(2, 6):
+            await player.pass_on(count)
+        assert player.had == ["now", "live 1", "live 2", "replay 1", "replay 2"]
+
+    play(test)
+
+
+def test_a_turn_that_nobody_waits_for_is_free_again() -> None:
+    """After the last one has given it back, the next to come has its turn at once."""
+
+    async def test(player: Player) -> None:
+        await player.line_up("one")
+        await player.pass_on(1)
+        await player.line_up("two")
+        assert player.had == ["one", "two"]
+
+    play(test)
+
+
+def test_whoever_gives_up_waiting_is_passed_over() -> None:
+    """A cancelled wait costs the others nothing."""
+
+    async def test(player: Player) -> None:
+        await player.line_up("one")
+        gone = await player.line_up("two")
+        await player.line_up("three")
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        await player.pass_on(2)
+        assert player.had == ["one", "three"]
+
+    play(test)
+
+
+def test_a_turn_handed_to_somebody_just_cancelled_goes_on() -> None:
+    """A turn is not lost when its new holder is cancelled in the moment of the handing over."""
+
+    async def test(player: Player) -> None:
+        await player.line_up("one")
+        gone = await player.line_up("two")
+        await player.line_up("three")
+        player.give_back()
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        await until(lambda: player.had == ["one", "three"])
+
+    play(test)
+
+
+def test_nothing_is_kept_of_subjects_without_a_turn() -> None:
+    """Memory is bounded by the turns that are taken, not by the subjects ever seen."""
+    turns = Turns()
+
+    async def take_and_give_back() -> None:
+        for number in range(100):
+            await turns.take(str(number), first=True)
+            turns.give_back(str(number))
+
+    asyncio.run(take_and_give_back())
+    assert not turns._waiting
+
+
+class Watch:
+    """A clock that moves only when somebody sleeps.
+
+    Attributes:
+        now: Its time, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def pace_times(rate: float | None, *, pauses: tuple[float, ...]) -> list[float]:
+    """Return the seconds after which each of the calls goes that come after these pauses."""
+    watch = Watch()
+    pace = Pace(rate, monotonic=lambda: watch.now, sleep=watch.sleep)
+    times = []
+
+    async def main() -> None:
+        for pause in pauses:
+            watch.now += pause
+            await pace.keep()
+            times.append(watch.now - 100)
+
+    asyncio.run(main())
+    return times
+
+
+def test_calls_are_spaced_evenly() -> None:
+    """At a rate of 4 a second, calls that come at once go a quarter of a second apart."""
+    assert pace_times(4, pauses=(0, 0, 0, 0)) == [0, 0.25, 0.5, 0.75]
+
+
+def test_time_that_was_not_used_is_not_saved_up() -> None:
+    """After a long pause calls go on evenly, without a burst that makes up for it."""
+    assert pace_times(4, pauses=(0, 10, 0, 0)) == [0, 10, 10.25, 10.5]
+
+
+def test_without_a_rate_nobody_waits() -> None:
+    """Where no rate is agreed, calls go as they come."""
+    assert pace_times(None, pauses=(0, 0, 0)) == [0, 0, 0]
+
+
+def test_calls_side_by_side_share_one_pace() -> None:
+    """Calls that wait at the same time each have a moment of their own."""
+    slept: list[float] = []
+
+    async def main() -> None:
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+
+        pace = Pace(2, monotonic=lambda: 0.0, sleep=sleep)
+        await asyncio.gather(*(pace.keep() for _ in range(4)))
+
+    asyncio.run(main())
+    assert slept == [0.5, 1.0, 1.5]

@@ -1,0 +1,171 @@
+"""Tests of `router.writer` where something fails: nobody is answered wrongly, and it goes on."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, event
+
+from router.errors import StoreError, Unavailable
+from router.events import Draft, Entry, Notification
+from router.log import EventLog
+from router.rows import Appended
+from router.store import Store
+from router.writer import Writer
+from tests.entries import NOON, make_entry
+from tests.loops import in_loop
+from tests.submitting import (
+    Statements,
+    bad_entry,
+    count,
+    held,
+    settle,
+    submit,
+    writing,
+)
+from tests.waiting import until
+
+
+@in_loop
+async def test_nobody_is_answered_when_the_commit_fails(log: EventLog) -> None:
+    """What is known of a failed commit is nothing: each is told so, and may come again."""
+
+    def fail(_connection: Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    entries = [make_entry() for _ in range(20)]
+    async with writing(Writer(log)) as writer:
+        event.listen(log.store.engine, "commit", fail)
+        results = await settle(await submit(writer, *entries))
+        assert not any(isinstance(one, Appended) for one in results)
+        event.remove(log.store.engine, "commit", fail)
+        assert log.head() == 0
+        results = await settle(await submit(writer, *entries))
+    assert all(isinstance(one, Appended) for one in results)
+    assert count(log) == 20
+
+
+@in_loop
+async def test_a_bad_entry_fails_alone(log: EventLog) -> None:
+    """Its neighbours in the batch are stored, in order and without a gap."""
+    statements = Statements(log)
+    entries = [make_entry() for _ in range(64)]
+    entries[40:40] = [bad_entry()]
+    async with writing(Writer(log)) as writer:
+        with held(log):
+            tasks = await submit(writer, make_entry())
+            await until(lambda: log.store.gate.is_append_waiting)
+            tasks += await submit(writer, *entries)
+        results = await settle(tasks)
+    bad = results.pop(41)
+    assert isinstance(bad, StoreError)
+    assert [one.positions for one in results if isinstance(one, Appended)] == [
+        (position,) for position in range(1, 66)
+    ]
+    assert statements.transactions < 16, "the good ones are still stored together"
+
+
+@in_loop
+async def test_an_entry_that_the_database_refuses_fails_alone(
+    log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So does what only the driver finds out; the log line says which source, not what it sent."""
+    late = Entry(
+        Notification("wa", NOON, {}, b"+5215512345678"),
+        [Draft(path="$", type="message", subtype="text", external_id=b"\xff")],  # type: ignore[arg-type]
+    )
+    naive = Entry(
+        Notification("wa", NOON.replace(tzinfo=None), {}, b"+5215512345678"),
+        [Draft(path="$", type="message", subtype="text")],
+    )
+    async with writing(Writer(log)) as writer:
+        tasks = await submit(writer, make_entry(), late, make_entry(), naive, make_entry())
+        results = await settle(tasks)
+    assert [type(one) for one in results] == [
+        Appended,
+        StoreError,
+        Appended,
+        StoreError,
+        Appended,
+    ]
+    assert log.head() == 3
+    assert "a notification of source 'wa' cannot be stored" in caplog.text
+    assert "+5215512345678" not in caplog.text
+
+
+@pytest.fixture
+def hurried(database: str) -> Iterator[EventLog]:
+    """A log that waits for no lock."""
+    store = Store(f"{database}?timeout=0")
+    yield EventLog(store)
+    store.close()
+
+
+@in_loop
+async def test_a_locked_database_is_tried_once_for_all(hurried: EventLog) -> None:
+    """While another process holds the lock, a batch is refused as one and not one by one."""
+    statements = Statements(hurried)
+    other = sqlite3.connect(hurried.store.engine.url.database or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with writing(Writer(hurried)) as writer:
+        with held(hurried):
+            tasks = await submit(writer, *(make_entry() for _ in range(50)))
+        results = await settle(tasks)
+        other.close()
+        assert all(isinstance(one, Unavailable) for one in results)
+        assert len({id(one) for one in results}) == 50, "each request raises an error of its own"
+        assert statements.transactions <= 2
+        assert (await writer.append(make_entry())).positions == (1,)
+
+
+@in_loop
+async def test_a_client_that_has_gone_costs_nothing(log: EventLog) -> None:
+    """Its notification is stored all the same, and its neighbours are answered."""
+    async with writing(Writer(log)) as writer:
+        with held(log):
+            gone, stays = await submit(writer, make_entry(), make_entry())
+            gone.cancel()
+            await asyncio.sleep(0)
+        assert (await stays).positions == (2,)
+    assert log.head() == 2
+
+
+def test_a_loop_that_has_ended_costs_nothing(
+    log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer to an event loop that is closed is dropped, and those to others are given."""
+    writer = Writer(log)
+    writer.start()
+
+    async def leave() -> None:
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(None, lambda: None)
+        await future
+        asyncio.ensure_future(writer.append(make_entry())).add_done_callback(lambda _task: None)
+        await asyncio.sleep(0)
+
+    with held(log):
+        asyncio.run(leave())
+    assert asyncio.run(writer.append(make_entry())).positions == (2,)
+    writer.stop()
+    assert "1 answers came after their event loop had ended" in caplog.text
+
+
+@in_loop
+async def test_a_callback_that_fails_stops_nothing(
+    log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread that everybody waits for lives on."""
+    number = "+52" + "1" * 11
+
+    def fail() -> None:
+        raise RuntimeError(number)
+
+    with caplog.at_level(logging.ERROR):
+        async with writing(Writer(log, on_append=fail)) as writer:
+            await writer.append(make_entry())
+            assert (await writer.append(make_entry())).positions == (2,)
+    assert "nobody was told of new events" in caplog.text
+    assert number not in caplog.text
