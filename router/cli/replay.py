@@ -145,8 +145,8 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     by_policy = {policy: plan.count(policy) for policy in ("allow", "skip", "refuse")}
     if as_json:
         by_type = dict(plan.by_type)
-        counts = {"total": plan.total, "by_type": by_type, "by_policy": by_policy}
-        output.print_json(counts)
+        total = sum(by_type.values())
+        output.print_json({"total": total, "by_type": by_type, "by_policy": by_policy})
         return
     output.print_text(
         f"{plan.total} events from {plan.first} to before {plan.end} would be replayed"

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from sqlalchemy import Connection, event
 
@@ -20,19 +21,29 @@ class Killed(Exception):
     """The process of this database connection is dead."""
 
 
-class Death:
-    """Ends all that a store sends to its database at a statement or a commit, as a crash would.
+class End(NamedTuple):
+    """How a worker ends.
 
-    Args:
-        at: The number of the first statement or commit that is not carried out; None is none.
+    Attributes:
+        at: The number of the statement or commit at which it does.
+        is_sudden: Whether neither this nor anything later reaches the database, as in a crash.
+    """
+
+    at: int
+    is_sudden: bool
+
+
+class Watch:
+    """Waits for the end of a worker, and brings it about.
 
     Attributes:
         has_come: Whether it has been reached.
     """
 
-    def __init__(self, store: Store, *, at: int | None) -> None:
+    def __init__(self, store: Store, end: End | None) -> None:
         self.has_come = False
-        self._left = at
+        self._left = end.at if end else None
+        self._is_sudden = end is not None and end.is_sudden
         self._lock = threading.Lock()
         event.listen(store.engine, "before_cursor_execute", self._count)
         event.listen(store.engine, "commit", self._count)
@@ -42,7 +53,7 @@ class Death:
             if self._left is not None:
                 self._left -= 1
                 self.has_come = self._left <= 0
-            if self.has_come:
+            if self.has_come and self._is_sudden:
                 raise Killed
 
 
@@ -96,23 +107,23 @@ class World:
         subscriptions: Sequence[Subscription],
         *,
         is_done: Callable[[], bool],
-        dies_at: int | None = None,
+        end: End | None = None,
     ) -> bool:
-        """Run a worker until all is done, or until it dies; whether it died.
+        """Run a worker to its end; whether that came before all was done.
 
         Args:
             subscriptions: What it delivers to.
-            is_done: Whether nothing is left to do.
-            dies_at: The statement that it does not live to send; None lets it stop in good order.
+            is_done: Whether nothing is left to do, so that it stops in good order.
+            end: When and how it ends otherwise.
         """
         self.clock.micros += LEASE_MICROS + 1  # what the last one held is free by now
         store = self._open()
-        death = Death(store, at=dies_at)
+        watch = Watch(store, end)
         try:
-            asyncio.run(self._run(subscriptions, store, death, is_done))
+            asyncio.run(self._run(subscriptions, store, watch, is_done))
         finally:
             store.close()
-        return death.has_come
+        return watch.has_come
 
     def close(self) -> None:
         """Let go of the database."""
@@ -127,7 +138,7 @@ class World:
         self,
         subscriptions: Sequence[Subscription],
         store: Store,
-        death: Death,
+        watch: Watch,
         is_done: Callable[[], bool],
     ) -> None:
         clock = Clock(now=store.now, sleep=self.clock.sleep, random=lambda: 0.5)
@@ -135,7 +146,7 @@ class World:
         try:
             with suppress(Killed):
                 await dispatcher.start()
-                await until(lambda: death.has_come or is_done(), seconds=20)
+                await until(lambda: watch.has_come or is_done(), seconds=20)
         finally:
             with suppress(Killed):  # the dead write nothing down: only threads and tasks end here
                 await dispatcher.stop()

@@ -1,0 +1,524 @@
+"""Tests of `router.replay`: history is handed to one subscription again, in a run of its own."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from router.errors import UnknownName
+from router.events import Event, EventType, Replaying
+from router.filters import Filter
+from router.hookspecs import hookimpl
+from router.lanes import Lanes
+from router.log import EventLog
+from router.options import Options, RetryOptions
+from router.replay import Plan, Refused, Replay, Replays
+from router.retry import Reject, Retry
+from router.store import Store
+from router.subscriptions import Subscription
+from tests.dispatching import dispatching, make_dispatcher
+from tests.entries import NOON, append, append_messages, make_entry
+from tests.loops import in_loop
+from tests.recorder import Recorder
+from tests.records import read_blocked, read_checkpoint, read_lanes, read_parked
+from tests.subscribers import make_subscription
+from tests.waiting import until
+
+EVERYTHING = Filter()
+KINDS: list[EventType] = ["message", "read", "message"]
+ALLOWING = Options(start="beginning", replay="allow", retry=RetryOptions(first=0, attempts=3))
+
+
+@pytest.fixture
+def replays(log: EventLog) -> Replays:
+    """What is tested."""
+    return Replays(log)
+
+
+def declare(store: Store, **policies: str) -> None:
+    """Bring the subscription "crm" into being, which has these policies by type."""
+    Lanes(store, pid=1).declare("crm", policies, Options(start="beginning"))
+
+
+# Plans.
+
+
+def test_a_plan_counts_what_matches(store: Store, log: EventLog, replays: Replays) -> None:
+    """The events are counted by type, and by what becomes of them; unhandled types are left out."""
+    declare(store, message="allow", read="skip", sent="refuse")
+    for kind in ("message", "message", "read", "sent", "other", "message"):
+        append(log, make_entry("ana", kind))
+    plan = replays.plan("crm", matching=EVERYTHING)
+    assert plan.by_type == {"message": 3, "read": 1, "sent": 1}
+    assert plan.policies == {"message": "allow", "read": "skip", "sent": "refuse"}
+    assert plan.total == plan.count("allow") == 3
+    assert (plan.count("skip"), plan.count("refuse")) == (1, 1)
+    assert plan.types == ("message",)
+    assert (plan.first, plan.end) == (1, 7)
+
+
+def test_effects_may_be_included(store: Store, log: EventLog, replays: Replays) -> None:
+    """On demand what would be skipped is called; what refuses still does."""
+    declare(store, message="skip", read="refuse")
+    append(log, make_entry("ana", "message"), make_entry("ana", "read"))
+    plan = replays.plan("crm", matching=EVERYTHING, include_effects=True)
+    assert plan.policies == {"message": "allow", "read": "refuse"}
+    assert plan.total == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ((1, None), (1, 6, 5)),
+        ((2, 4), (2, 4, 2)),
+        ((3, 4), (3, 4, 1)),
+        ((5, 6), (5, 6, 1)),
+        ((0, 99), (1, 6, 5)),
+        ((-7, 2), (1, 2, 1)),
+    ],
+)
+def test_a_range_is_half_open(
+    log: EventLog,
+    replays: Replays,
+    wanted: tuple[int, int | None],
+    expected: tuple[int, int, int],
+) -> None:
+    """The first position belongs to the range, its end does not; both are held to the log."""
+    declare(log.store, message="allow")
+    append_messages(log, ["ana"] * 5)
+    plan = replays.plan("crm", first=wanted[0], end=wanted[1], matching=EVERYTHING)
+    assert (plan.first, plan.end, plan.total) == expected
+
+
+@pytest.mark.parametrize(("first", "end"), [(3, 3), (4, 2), (6, None), (99, None), (99, 200)])
+def test_a_range_may_be_empty(
+    store: Store, log: EventLog, replays: Replays, first: int, end: int | None
+) -> None:
+    """A range that ends before it begins, or lies beyond the log, holds nothing."""
+    declare(store, message="allow")
+    append_messages(log, ["ana"] * 5)
+    plan = replays.plan("crm", first=first, end=end, matching=EVERYTHING)
+    assert plan.total == 0
+    assert plan.end == plan.first
+
+
+def test_the_end_is_fixed_with_the_plan(store: Store, log: EventLog, replays: Replays) -> None:
+    """What is appended after a replay was planned is no part of it."""
+    declare(store, message="allow")
+    append_messages(log, ["ana"])
+    plan = replays.plan("crm", matching=EVERYTHING)
+    append_messages(log, ["ana"])
+    replay = replays.start(plan, reason="test", by="me")
+    assert (replay.first, replay.end, replay.total) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("matching", "expected"),
+    [
+        (Filter(types=("read", "other")), {"read": 1}),
+        (Filter(subtypes=("image",)), {"message": 1}),
+        (Filter(sources=("coreapp",)), {"sent": 1}),
+        (Filter(channels=("+1",)), {"read": 1}),
+        (Filter(subjects=(":ben",)), {"message": 1, "sent": 1}),
+        (Filter(ids=("2", "3", "77")), {"message": 1, "read": 1}),
+        (Filter(since=NOON), {"message": 2, "read": 1, "sent": 1}),
+        (Filter(since=NOON + timedelta(hours=1)), {"read": 1, "sent": 1}),
+        (Filter(until=NOON + timedelta(hours=1)), {"message": 2}),
+        (Filter(since=NOON, until=NOON), {}),
+        (Filter(types=("message",), subjects=(":ben",)), {"message": 1}),
+    ],
+)
+def test_a_plan_has_a_filter(
+    store: Store, log: EventLog, replays: Replays, matching: Filter, expected: dict[str, int]
+) -> None:
+    """Type, subtype, source, channel, subject, ids and time of receipt narrow a replay down."""
+    declare(store, message="allow", read="allow", sent="allow")
+    later = NOON + timedelta(hours=1)
+    append(
+        log,
+        make_entry("ana", "message"),
+        make_entry("ben", "message", subtype="image"),
+        make_entry("ana", "read", channel="+1", received_at=later),
+        make_entry("ben", "sent", source="coreapp", received_at=later),
+        make_entry("ben", "error", received_at=later),
+    )
+    if matching.ids:
+        ids = tuple(log.find(one).id for one in ("2", "3"))
+        matching = Filter(ids=(*ids, "00000000-0000-8000-8000-00000000004d"))
+    assert replays.plan("crm", matching=matching).by_type == expected
+
+
+def test_a_replay_of_an_unknown_subscription_names_what_there_is(
+    store: Store, replays: Replays
+) -> None:
+    """Who misspells a subscription learns which ones there are, and how one comes into being."""
+    with pytest.raises(UnknownName, match=r"'crn' \(known: none\).*router worker"):
+        replays.plan("crn", matching=EVERYTHING)
+    declare(store, message="allow")
+    with pytest.raises(UnknownName, match=r"'crn' \(known: crm\)"):
+        replays.plan("crn", matching=EVERYTHING)
+
+
+# Refusals.
+
+
+def refuse(replays: Replays, plan: Plan) -> str:
+    """Return why ``plan`` is refused; nothing is on record of it."""
+    with pytest.raises(Refused) as error:
+        replays.start(plan, reason="test", by="me")
+    assert replays.list(limit=10) == []
+    return str(error.value)
+
+
+def test_a_replay_to_nobody_is_refused(store: Store, log: EventLog, replays: Replays) -> None:
+    """Where all events would be skipped, the refusal says each way to allow them."""
+    declare(store, message="skip", read="skip")
+    append_messages(log, ["ana", "ben"])
+    text = refuse(replays, replays.plan("crm", matching=EVERYTHING))
+    assert "all 2 matching events would be skipped" in text
+    assert "--include-effects" in text
+    assert 'replay = "allow" in [subscriptions.crm]' in text
+    assert '@hookimpl(replay="allow")' in text
+
+
+def test_what_matches_decides_whether_a_replay_is_to_nobody(
+    store: Store, log: EventLog, replays: Replays
+) -> None:
+    """A type that may be replayed does not help where there is no event of it."""
+    declare(store, message="skip", read="allow")
+    append_messages(log, ["ana"])
+    text = refuse(replays, replays.plan("crm", matching=EVERYTHING))
+    assert "all 1 matching events would be skipped" in text
+
+
+def test_a_handler_that_refuses_is_not_replayed(
+    store: Store, log: EventLog, replays: Replays
+) -> None:
+    """One event for a handler that refuses stops the replay; without its type it may go on."""
+    declare(store, message="allow", sent="refuse", read="refuse")
+    append(log, make_entry("ana", "message"), make_entry("ana", "sent"))
+    text = refuse(replays, replays.plan("crm", matching=EVERYTHING, include_effects=True))
+    assert text == (
+        "the handlers of 'crm' for sent refuse replays: leave those types out with --type"
+    )
+    plan = replays.plan("crm", matching=Filter(types=("message", "read")))
+    assert replays.start(plan, reason="test", by="me").total == 1
+
+
+def test_a_replay_of_types_without_handlers_is_refused(
+    store: Store, log: EventLog, replays: Replays
+) -> None:
+    """What the plugin does not handle cannot be replayed to it."""
+    declare(store, message="allow")
+    append(log, make_entry("ana", "read"))
+    text = refuse(replays, replays.plan("crm", matching=Filter(types=("read", "sent"))))
+    assert "handles none of the types asked for" in text
+
+
+# What is on record.
+
+
+def test_a_replay_is_a_row(store: Store, log: EventLog, replays: Replays) -> None:
+    """A replay that was started is on record with all it needs, and who wanted it and why."""
+    declare(store, message="allow", read="skip")
+    append_messages(log, ["ana", "ana"])
+    plan = replays.plan("crm", first=2, matching=Filter(subjects=(":ana",)))
+    replay = replays.start(plan, reason="the CRM lost a day", by="ana@desk", rate=50)
+    assert replay == Replay(
+        id=1,
+        subscription="crm",
+        state="planned",
+        first=2,
+        end=3,
+        total=1,
+        done=0,
+        failed=0,
+        rate=50,
+        reason="the CRM lost a day",
+        matching=Filter(types=("message",), subjects=(":ana",)),
+    )
+    assert replays.find(1) == replay
+    assert replay.as_dict() == {
+        "id": 1,
+        "subscription": "crm",
+        "state": "planned",
+        "from": 2,
+        "to": 3,
+        "total": 1,
+        "done": 0,
+        "failed": 0,
+        "rate": 50,
+    }
+
+
+def test_a_start_is_audited(store: Store, log: EventLog, replays: Replays) -> None:
+    """Who started which replay, and why, stays on record."""
+    declare(store, message="allow")
+    append_messages(log, ["ana"])
+    replays.start(replays.plan("crm", matching=EVERYTHING), reason="why not", by="me")
+    with store.reading() as connection:
+        row = connection.execute(select(store.tables.audit)).one()
+    assert (row.actor, row.action, row.target) == ("me", "replay start", "replay 1 of crm")
+    assert json.loads(row.detail) == {"reason": "why not", "total": 1}
+
+
+def test_replays_are_listed_newest_first(store: Store, log: EventLog, replays: Replays) -> None:
+    """A list has so many replays, those before an id, with the newest on top."""
+    declare(store, message="allow")
+    append_messages(log, ["ana"])
+    for _ in range(5):
+        replays.start(replays.plan("crm", matching=EVERYTHING), reason="test", by="me")
+    assert [one.id for one in replays.list(limit=2)] == [5, 4]
+    assert [one.id for one in replays.list(limit=9, before=4)] == [3, 2, 1]
+
+
+def test_an_unknown_replay_is_refused(replays: Replays) -> None:
+    """Who asks for a replay that does not exist learns how to see all."""
+    with pytest.raises(UnknownName, match="no replay 7: `router replay list`"):
+        replays.find(7)
+
+
+# Worked off.
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """A handler of all events."""
+    return Recorder()
+
+
+def subscribe(recorder: Recorder, options: Options = ALLOWING) -> Subscription:
+    """Return a subscription with that handler."""
+    return make_subscription("crm", options, on_event=recorder.on_event)
+
+
+def start(replays: Replays, *, first: int = 1, end: int | None = None) -> Replay:
+    """Start a replay of the positions from ``first`` to below ``end``."""
+    plan = replays.plan("crm", first=first, end=end, matching=EVERYTHING)
+    return replays.start(plan, reason="a test", by="me")
+
+
+async def until_done(replays: Replays, number: int = 1) -> Replay:
+    """Wait until a replay has come to its end, and return it."""
+    await until(lambda: replays.find(number).state == "done")
+    return replays.find(number)
+
+
+def replayed(recorder: Recorder) -> list[int]:
+    """Return the positions of what was handled in a replay."""
+    return [event.position for event in recorder.handled if event.replay is not None]
+
+
+@in_loop
+async def test_a_replay_is_worked_off(log: EventLog, replays: Replays, recorder: Recorder) -> None:
+    """Each event of the range is handled once more, and knows why; live progress stays as it is."""
+    append_messages(log, ["ana", "ben", "ana", "ben", "ana"])
+    async with dispatching(log, subscribe(recorder)):
+        await recorder.until_handled([1, 2, 3, 4, 5])
+        replay = start(replays, first=2, end=5)
+        done = await until_done(replays)
+    assert (done.total, done.done, done.failed) == (3, 3, 0)
+    assert sorted(replayed(recorder)) == [2, 3, 4]
+    reasons = {event.replay for event in recorder.handled[5:]}
+    assert reasons == {Replaying(replay.id, "a test")}
+    assert read_checkpoint(log.store) == 5
+    assert read_lanes(log.store, run=1) == []
+
+
+@in_loop
+async def test_a_plugin_that_never_ran_may_be_given_history(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A subscription born at the log's end gets what came before by a replay alone."""
+    append_messages(log, ["ana", "ben", "ana"])
+    async with dispatching(log, subscribe(recorder, Options(start="now", replay="allow"))):
+        start(replays)
+        await until_done(replays)
+        assert sorted(replayed(recorder)) == sorted(recorder.positions) == [1, 2, 3]
+    assert read_checkpoint(log.store) == 3
+
+
+@in_loop
+async def test_a_replay_keeps_the_order_of_subjects(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """Within a replay, too, each subject's events come in log order, one after another."""
+    names = ["ana", "ben", "cleo", "dora"]
+    options = Options(start="now", replay="allow", lanes=4)
+    positions = append_messages(log, names * 50)
+    async with dispatching(log, subscribe(recorder, options)):
+        start(replays)
+        done = await until_done(replays)
+    assert (done.total, done.done) == (200, 200)
+    assert sorted(recorder.positions) == positions
+    for name in names:
+        assert recorder.of(name) == sorted(recorder.of(name))
+    assert recorder.doubled == []
+
+
+@in_loop
+async def test_live_events_go_before_a_replay(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A subject is called one at a time, live or replayed, and what is live waits for one call."""
+    append_messages(log, ["ana"] * 4)
+    subscription = subscribe(recorder, Options(start="now", replay="allow"))
+    recorder.hold(1)
+    async with dispatching(log, subscription) as dispatcher:
+        start(replays)
+        await recorder.until_called((1, 1))
+        append_messages(log, ["ana", "ben"])
+        dispatcher.wake()
+        await recorder.until_handled([6])
+        assert recorder.underway == 1
+        recorder.let_go(1)
+        await until_done(replays)
+        await recorder.until_handled([1, 2, 3, 4, 5, 6])
+    assert recorder.of("ana") == [1, 5, 2, 3, 4]
+    assert recorder.doubled == []
+
+
+@in_loop
+async def test_failures_of_a_replay_are_its_own(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """What fails in a replay is retried, parked and counted there; live delivery goes on."""
+    append_messages(log, ["ana", "ben", "ana"])
+    subscription = subscribe(recorder, Options(start="now", replay="allow", retry=ALLOWING.retry))
+    recorder.fail(1, ValueError("busy"))
+    recorder.fail(2, Reject("no such customer"))
+    async with dispatching(log, subscription) as dispatcher:
+        start(replays)
+        done = await until_done(replays)
+        append_messages(log, ["ben"])
+        dispatcher.wake()
+        await recorder.until_handled([1, 3, 4])
+    assert (done.total, done.done, done.failed) == (3, 2, 1)
+    assert read_parked(log.store, run=1)[2].state == "dead"
+    assert list(read_parked(log.store, run=1)) == [2]
+    assert (read_parked(log.store), read_blocked(log.store)) == ({}, {})
+
+
+@in_loop
+async def test_a_replay_waits_for_its_retries(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A replay is not done while one of its deliveries is to be tried again."""
+    append_messages(log, ["ana", "ana"])
+    recorder.fail(1, Retry(after="1h"))
+    async with dispatching(log, subscribe(recorder, Options(start="now", replay="allow"))):
+        start(replays)
+        await until(lambda: read_parked(log.store, run=1))
+    replay = replays.find(1)
+    assert (replay.state, replay.done) == ("running", 0)
+    assert read_blocked(log.store, run=1) == {":ana": 1}
+
+
+@in_loop
+async def test_a_replay_survives_a_restart(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A replay goes on where it was when its worker comes back, and counts each event once."""
+    positions = append_messages(log, [str(number) for number in range(20)])
+    subscription = subscribe(recorder, Options(start="now", replay="allow", concurrency=1))
+    recorder.hold(10)
+    first = make_dispatcher(log, subscription, drain=0.01)
+    await first.start()
+    start(replays)
+    await until(lambda: recorder.underway == 1)
+    await first.stop()
+    assert replays.find(1).state == "running"
+    assert replays.find(1).done == 9
+    recorder.let_go(10)
+    async with dispatching(log, subscription):
+        done = await until_done(replays)
+    assert (done.done, done.failed) == (20, 0)
+    assert recorder.positions == positions
+    assert replayed(recorder) == positions
+
+
+@in_loop
+async def test_a_replay_that_was_planned_without_a_worker_waits_for_one(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A replay is started from the database alone, and worked off once its plugin runs."""
+    async with dispatching(log, subscribe(recorder)):
+        append_messages(log, ["ana"])
+    start(replays)
+    async with dispatching(log, make_subscription("audit", on_event=Recorder().on_event)):
+        assert replays.find(1).state == "planned"
+    assert replays.find(1).state == "planned"
+    async with dispatching(log, subscribe(recorder)):
+        await until_done(replays)
+    assert replayed(recorder) == [1]
+
+
+@in_loop
+async def test_an_empty_replay_is_done_at_once(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A replay of nothing comes to its end, on each lane."""
+    async with dispatching(log, subscribe(recorder, Options(replay="allow", lanes=3))):
+        start(replays)
+        done = await until_done(replays)
+        append_messages(log, ["ana"])
+        start(replays, first=1, end=1)
+        await until_done(replays, 2)
+    assert (done.total, done.done, done.failed) == (0, 0, 0)
+    assert read_lanes(log.store, run=1) == []
+    assert replayed(recorder) == []
+
+
+@in_loop
+async def test_only_what_matches_is_replayed(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """A replay with a filter hands over what it counted, and passes the rest."""
+    append_messages(log, ["ana", "ben", "ana", "ben"])
+    async with dispatching(log, subscribe(recorder, Options(start="now", replay="allow"))):
+        plan = replays.plan("crm", matching=Filter(subjects=(":ben",)))
+        replays.start(plan, reason="test", by="me")
+        done = await until_done(replays)
+    assert (done.total, done.done) == (2, 2)
+    assert recorder.positions == [2, 4]
+
+
+@in_loop
+async def test_types_that_are_skipped_are_not_called(log: EventLog, replays: Replays) -> None:
+    """Of a plugin with several policies a replay calls the handlers that allow it."""
+    called: list[int] = []
+    skipped: list[int] = []
+
+    @hookimpl(replay="allow")
+    def on_message(event: Event) -> None:
+        called.append(event.position)
+
+    @hookimpl(replay="skip")
+    def on_read(event: Event) -> None:
+        skipped.append(event.position)
+
+    append(log, *(make_entry("ana", kind) for kind in KINDS))
+    hooks: dict[str, Callable[..., object]] = {"on_message": on_message, "on_read": on_read}
+    async with dispatching(log, make_subscription("crm", Options(start="now"), **hooks)):
+        start(replays)
+        done = await until_done(replays)
+    assert (done.total, done.done) == (2, 2)
+    assert (called, skipped) == ([1, 3], [])
+
+
+@in_loop
+async def test_several_replays_run_side_by_side(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """Each replay has a run, counts and progress of its own; a subject is in one call at a time."""
+    append_messages(log, ["ana", "ben", "ana"])
+    async with dispatching(log, subscribe(recorder)):
+        numbers = [start(replays, first=first).id for first in (1, 2, 3)]
+        ends = [await until_done(replays, number) for number in numbers]
+    assert [(one.total, one.done) for one in ends] == [(3, 3), (2, 2), (1, 1)]
+    for number, expected in zip(numbers, ([1, 2, 3], [2, 3], [3]), strict=True):
+        mine = [one.position for one in recorder.handled if one.replay and one.replay.id == number]
+        assert sorted(mine) == expected
+    assert recorder.doubled == []
