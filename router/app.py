@@ -92,7 +92,8 @@ class Router:
             clock=time.time,
         )
         self._dispatcher: Dispatcher | None = None
-        self._open: AsyncExitStack | None = None
+        self._running = AsyncExitStack()  # what is to be ended
+        self._is_entered = False
 
     @classmethod
     def from_config(
@@ -162,10 +163,12 @@ class Router:
             PluginError: A plugin is broken.
             SchemaError: The database is not at this version's revision.
         """
-        if self._open is not None:
+        if self._is_entered:
             raise RouterError("the router runs already: enter it once")
-        self.host.require_sound()
+        self._is_entered = True
         async with AsyncExitStack() as stack:
+            stack.callback(self._leave)
+            self.host.require_sound()
             stack.push_async_callback(asyncio.to_thread, self._store.close)
             await asyncio.to_thread(self._store.require_current)
             await lifecycle.start(self.host.running())
@@ -174,7 +177,7 @@ class Router:
                 await self._start_dispatcher(stack)
             if self._receives:
                 await self._start_receiver(stack)
-            self._open = stack.pop_all()
+            self._running = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -184,9 +187,10 @@ class Router:
         trace: TracebackType | None,
     ) -> None:
         """Stop: take nothing new, finish what was begun, write all down."""
-        if self._open is not None:
-            stack, self._open = self._open, None
-            await stack.aclose()
+        await self._running.aclose()
+
+    def _leave(self) -> None:
+        self._is_entered = False
 
     async def drain(self) -> None:
         """Refuse notifications and wait for the handlers under way, at most 30 seconds.

@@ -100,7 +100,7 @@ class Store:
     def start_checkpoints(self) -> None:
         """Keep the write-ahead log short from a thread, until `close`; any writing starts it."""
         if self._checkpoints is None:
-            check = sqlite.Checkpointer(self.engine, gate=self.gate).check
+            check = _translated()(sqlite.Checkpointer(self.engine, gate=self.gate).check)
             self._checkpoints = Periodic(check, seconds=CHECK_SECONDS, name="router-checkpoints")
             self._checkpoints.start()
 

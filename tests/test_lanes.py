@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from router.events import SHARDS
-from router.lanes import LEASE_MICROS, LIVE, Lane, Lanes, LeaseLost, tile
+from router.lanes import FORGOTTEN_MICROS, LEASE_MICROS, LIVE, Lane, Lanes, LeaseLost, tile
 from router.log import EventLog
 from router.options import Options
 from router.store import Store
@@ -443,3 +443,36 @@ def test_a_name_that_no_plugin_declared_has_nothing_to_claim(store: Store, lanes
             )
         )
     assert lanes.claim(["ghost"]) == []
+
+
+def test_a_worker_does_not_take_over_from_itself(store: Store, lanes: Lanes, clock: Clock) -> None:
+    """A lane that the worker runs stays its own when its lease was not renewed in time."""
+    lanes.declare("crm", {}, EVERYTHING)
+    (lane,) = lanes.claim(["crm"])
+    clock.put_past_leases()
+    assert lanes.claim(["crm"], held={lane.key}) == []
+    assert lanes.renew({lane.key}) == {lane.key}
+    assert owner_of(store, lane) == (lanes.worker, 1, 0)
+
+
+def test_a_lane_that_is_not_run_is_left_to_expire(store: Store, lanes: Lanes, clock: Clock) -> None:
+    """What a worker owns on record and does not run is renewed by nobody."""
+    lanes.declare("crm", {}, EVERYTHING)
+    lanes.declare("audit", {}, EVERYTHING)
+    audit, _crm = lanes.claim(["crm", "audit"])
+    for _ in range(2):
+        clock.now += LEASE_MICROS / 2_000_000
+        assert lanes.renew({audit.key}) == {audit.key}
+    clock.now += 0.000_001
+    assert [lane.subscription for lane in make_worker(store).claim(["crm", "audit"])] == ["crm"]
+
+
+def test_a_worker_that_was_not_seen_for_a_day_is_struck_off(store: Store, clock: Clock) -> None:
+    """What processes that died leave behind does not grow for ever."""
+    gone = make_worker(store)
+    clock.now += FORGOTTEN_MICROS / 2_000_000
+    quiet = make_worker(store)
+    clock.now += FORGOTTEN_MICROS / 2_000_000 + 1
+    new = make_worker(store)
+    assert workers_of(store) == {quiet.worker, new.worker}
+    assert gone.worker not in workers_of(store)

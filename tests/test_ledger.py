@@ -312,3 +312,66 @@ def test_what_is_settled_during_a_write_is_new_to_the_next(desk: Desk) -> None:
 
     asyncio.run(main())
     assert desk.recorded() == (1, "[[3,3]]")
+
+
+def test_what_a_statement_tells_is_counted(desk: Desk) -> None:
+    """What came of a delivery is counted in the transaction that records it."""
+    ledger = desk.open()
+    ledger.count("done")
+    asyncio.run(ledger.write(lambda _: "done", lambda _: "failed", lambda _: None))
+    assert desk.told == [(2, 1)]
+
+
+def test_what_becomes_true_with_a_transaction_is_noted_in_it(desk: Desk) -> None:
+    """A note is not on record before its transaction, however long that has to wait."""
+    ledger = desk.open()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def be_slow(_connection: Connection) -> None:
+        begun.set()
+        may_end.wait(timeout=10)
+
+    async def main() -> None:
+        ledger.progress.take([1, 2], reached=2)
+        slow = asyncio.create_task(ledger.write(be_slow))
+        await until(begun.is_set)
+        noting = asyncio.create_task(ledger.write(note=lambda: ledger.settle(1)))
+        await asyncio.sleep(0)
+        assert ledger.progress.checkpoint == 0
+        may_end.set()
+        await asyncio.gather(slow, noting)
+
+    asyncio.run(main())
+    assert desk.recorded() == (1, "[]")
+
+
+def test_a_ledger_that_failed_writes_nothing_more(desk: Desk) -> None:
+    """What is in memory after a failed write is not to be trusted: the lane begins again."""
+    ledger = desk.open()
+    ledger.progress.take([], reached=7)
+    for statement in (fail, lambda _: None):
+        with pytest.raises(RuntimeError, match="broken"):
+            asyncio.run(ledger.write(statement))
+    assert desk.recorded() == (0, "[]")
+
+
+def test_a_write_outlives_its_caller(desk: Desk) -> None:
+    """What a call came to is on record, even if whoever made it was cancelled meanwhile."""
+    ledger = desk.open()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def be_slow(_connection: Connection) -> None:
+        begun.set()
+        may_end.wait(timeout=10)
+
+    async def main() -> None:
+        ledger.progress.take([], reached=7)
+        writing = asyncio.create_task(ledger.write(be_slow))
+        await until(begun.is_set)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        may_end.set()
+        await until(lambda: desk.recorded() == (7, "[]"))
+
+    asyncio.run(main())

@@ -296,3 +296,17 @@ def test_a_delivery_is_parked_once(store: Store, book: Book, parking: Parking) -
     with pytest.raises(Exception, match="UNIQUE"):
         book.write(park(parking, book.events[0]))
     assert len(book.rows(store.tables.parked)) == 1
+
+
+def test_a_delivery_may_be_given_up_without_an_attempt(
+    store: Store, book: Book, parking: Parking, load: Callable[[Lane], Held]
+) -> None:
+    """What no attempt is left for becomes a dead letter that says why, and keeps its attempts."""
+    book.write(
+        park(parking, book.events[0], blocks=True),
+        lambda it: parking.give_up(it, LANE, 1, error="nobody saw the end"),
+    )
+    row = only(book.rows(store.tables.parked), state="dead", attempts=1, next_at=None)
+    assert row["error"] == "nobody saw the end"
+    assert len(book.rows(store.tables.attempt)) == 1
+    assert load(LANE) == Held(retries=[], blocked={":ana": 1}, dead={1})

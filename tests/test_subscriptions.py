@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from router.log import EventLog
 from router.options import Options
 from router.retry import Reject, Retry
 from router.store import Store
-from router.subscriptions import MAX_ERROR, MAX_TRACEBACK, Caller, Failed, Subscription
+from router.subscriptions import MAX_ERROR, MAX_TRACEBACK, Caller, Failed, Subscription, Undone
 from tests.entries import append_messages
 from tests.subscribers import make_subscription
 from tests.waiting import until
@@ -412,11 +413,12 @@ def test_an_error_that_cannot_be_told_is_a_failure_too(calling: Calling) -> None
 
 
 def test_an_error_is_told_in_text_that_can_be_stored(calling: Calling) -> None:
-    """Half a surrogate pair, which JSON may hold and a database cannot, does not get through."""
-    for error in (ValueError("half \ud83d here"), Retry("half \ud83d here"), Reject("\ud83d")):
-        failed = calling.call(raising(error)[0])
+    """Half a surrogate pair and NUL, which JSON may hold and a database cannot, are spelt out."""
+    for kind in (ValueError, Retry, Reject):
+        failed = calling.call(raising(kind("half \ud83d and \0"))[0])
         assert failed is not None
-        assert failed.failure.error.encode()
+        assert failed.failure.error.endswith(r"half \ud83d and \0")
+        assert "\0" not in (failed.failure.traceback or "\0")
         assert (failed.failure.traceback or "").encode()
 
 
@@ -441,6 +443,86 @@ def test_a_cancellation_from_outside_is_not_a_failure(calling: Calling) -> None:
 
     asyncio.run(main())
     assert ended == ["ended"]
+
+
+def test_a_handler_that_cancels_itself_has_failed(calling: Calling) -> None:
+    """A handler's own cancellation is no cancellation from outside."""
+
+    async def cancel(event: Event) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    failed = calling.call(cancel)
+    assert failed is not None
+    assert failed.failure.outcome == "failed"
+    assert failed.failure.error.startswith("CancelledError")
+
+
+def test_a_handler_that_does_not_heed_its_end_has_failed(calling: Calling) -> None:
+    """An async handler that goes on when its time is over is waited for, and was too late."""
+
+    async def go_on(event: Event) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+
+    failed = calling.call(go_on, timeout=0.01)
+    assert failed is not None
+    assert failed.failure.outcome == "timed out"
+
+
+def test_an_event_without_a_handler_is_rejected(calling: Calling) -> None:
+    """What a plugin handled when a replay was planned, and does not any more, is set aside."""
+    failed = asyncio.run(calling.calling(make_subscription(on_read=plain)))
+    assert failed is not None
+    assert failed.is_final
+    assert failed.failure.error == "the plugin has no handler for the type 'message' any more"
+
+
+def test_that_a_handler_has_returned_is_told(calling: Calling, event: Event) -> None:
+    """The return is told once, on the loop, whether the call succeeded or not."""
+    told: list[threading.Thread] = []
+
+    async def main(handler: Callable[..., object]) -> None:
+        caller = calling.make_caller(make_subscription(on_message=handler))
+        before = len(told)
+        await caller.call(
+            event, attempt=1, on_return=lambda: told.append(threading.current_thread())
+        )
+        await until(lambda: len(told) > before)
+        caller.close()
+
+    for handler in [*in_both_kinds(lambda: None), *raising(ValueError())]:
+        asyncio.run(main(handler))
+    assert told == [threading.current_thread()] * 4
+
+
+def test_a_return_after_a_cancellation_is_told(calling: Calling, event: Event) -> None:
+    """Who cancels the call of a plain handler learns when that has returned after all."""
+    begun, may_end = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def handle(event: Event) -> None:
+        begun.set()
+        assert may_end.wait(10)
+
+    async def main() -> None:
+        caller = calling.make_caller(make_subscription(on_message=handle))
+        task = asyncio.create_task(
+            caller.call(event, attempt=1, on_return=lambda: told.append("returned"))
+        )
+        await until(begun.is_set)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert told == []
+        may_end.set()
+        await until(lambda: told == ["returned"])
+        caller.close()
+
+    asyncio.run(main())
 
 
 # Calls within a transaction.
@@ -505,3 +587,34 @@ def test_a_late_transactional_handler_leaves_no_effect(
     assert failed is not None
     assert failed.failure.outcome == "timed out"
     assert rows == ["before", "behind"]
+
+
+@pytest.mark.parametrize("way", ["commit", "rollback", "close", "invalidate"])
+def test_a_handler_cannot_end_the_transaction(
+    calling: Calling, store: Store, event: Event, way: str
+) -> None:
+    """The connection refuses what would end the transaction, which is a failure like any other."""
+
+    def write_and_end(event: Event, connection: Connection) -> None:
+        write_alias(event, connection)
+        getattr(connection, way)()
+
+    failed, rows = call_within(calling, store, event, write_and_end)
+    assert failed is not None
+    assert "the router ends this transaction" in failed.failure.error
+    assert rows == ["before", "behind"]
+
+
+def test_a_handler_that_ends_the_transaction_after_all_is_found_out(
+    calling: Calling, store: Store, event: Event
+) -> None:
+    """Nothing more is written in a transaction that a handler ended by a statement of its own."""
+
+    def end(event: Event, connection: Connection) -> None:
+        connection.exec_driver_sql("ROLLBACK")
+
+    with pytest.raises(Undone) as error:
+        call_within(calling, store, event, end)
+    assert error.value.failed.failure.outcome == "failed"
+    with store.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM alias").scalar_one() == 0
