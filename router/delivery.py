@@ -183,7 +183,7 @@ class Delivery:
 
     def _take(self, page: Page) -> None:
         positions = [event.position for event in page.events]
-        fresh = self.ledger.progress.take(positions, reached=page.reached)
+        fresh = set(self.ledger.progress.take(positions, reached=page.reached))
         for event in page.events:
             if event.position not in fresh:
                 continue

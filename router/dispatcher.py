@@ -214,6 +214,7 @@ class Dispatcher:
         reason = error if isinstance(error, RouterError) else trace(error)
         seconds = pause / 1_000_000
         logger.error("the delivery to %r broke off; again in %g s: %s", name, seconds, reason)
+        self._cut(lane.key)
         try:
             await self._store(partial(self._lanes.release, lane))
         except Exception as failure:
@@ -227,9 +228,18 @@ class Dispatcher:
             self._loop.call_soon_threadsafe(self._drop, lost)
 
     def _drop(self, lost: frozenset[Key]) -> None:
-        for key in lost & self._running.keys():
-            logger.warning("another worker has taken over a lane of %r", key[0])
-            self._running[key].cut()
+        for name in {key[0] for key in lost & self._running.keys()}:
+            logger.warning("another worker has taken over a lane of %r", name)
+        for key in lost:
+            self._cut(key)
+
+    def _cut(self, lost: Key) -> None:
+        """End a delivery and, with a live one, the replays that take turns with it."""
+        name, run, first_shard, _ = lost
+        for key, delivery in self._running.items():
+            is_beside = run == LIVE and (key[0], key[2]) == (name, first_shard)
+            if key == lost or is_beside:
+                delivery.cut()
 
     def _make_caller(self, subscription: Subscription) -> Caller:
         clock = self._clock

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -18,6 +19,8 @@ from router.parking import Held, Parked, Parking
 from router.retry import is_exhausted, next_delay
 from router.slots import Slots
 from router.subscriptions import Failed
+
+logger = logging.getLogger("router.delivery")
 
 PAGE = 100  # events of a released subject read at a time
 
@@ -254,7 +257,14 @@ class Retries:
 
     def _keep(self, parked: Parked) -> bool:
         """Try again what is not dead; whether its subject waits."""
-        if parked.next_at is not None:
+        name, position = self._ledger.lane.subscription, parked.position
+        # Not what the handler said: it may hold a phone number. The error is on record.
+        if parked.next_at is None:
+            logger.error("%s: attempt %d at %d was the last", name, parked.attempts, position)
+        else:
+            pause = (parked.next_at - self._clock.now()) / 1_000_000
+            text = "%s: attempt %d at %d failed, the next one comes in %.1f s"
+            logger.warning(text, name, parked.attempts, position, pause)
             self._schedule(parked)
         return self._must_wait(parked.next_at)
 

@@ -30,9 +30,9 @@ def upgrade(found: Config) -> None:
         before = migrate.current(store.engine, store.tables)
         migrate.upgrade(store.engine, store.tables)
         after = migrate.current(store.engine, store.tables)
-    output.print_text(
-        f"at {after} already" if before == after else f"{before or 'nothing'} -> {after}"
-    )
+        name = store.engine.url.render_as_string(hide_password=True)
+    change = f"at {after} already" if before == after else f"{before or 'no tables'} -> {after}"
+    output.print_text(f"{name}: {change}")
 
 
 @db.command()

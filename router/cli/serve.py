@@ -69,6 +69,7 @@ async def receive(router: Router, *, host: str, port: int, names: Sequence[str])
         for name in names:
             logger.info("receiving at %s/webhooks/%s", served.address, name)
         await served.wait()
+    logger.info("stopped")
 
 
 async def deliver(router: Router) -> None:

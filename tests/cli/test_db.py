@@ -35,8 +35,8 @@ def test_upgrade_creates_and_says_so(run: Run, nowhere: Path) -> None:
     assert run("db", "current").code == 1
     assert not nowhere.exists()
 
-    assert run("db", "upgrade").out == f"nothing -> {migrate.head()}\n"
-    assert run("db", "upgrade").out == f"at {migrate.head()} already\n"
+    assert run("db", "upgrade").out == f"sqlite:///{nowhere}: no tables -> {migrate.head()}\n"
+    assert run("db", "upgrade").out == f"sqlite:///{nowhere}: at {migrate.head()} already\n"
     assert run("db", "current").out == f"{migrate.head()}\n"
 
 

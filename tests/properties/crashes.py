@@ -25,8 +25,9 @@ class End(NamedTuple):
     """How a worker ends.
 
     Attributes:
-        at: The number of the statement or commit at which it does.
-        is_sudden: Whether neither this nor anything later reaches the database, as in a crash.
+        at: The number of the commit at which it does.
+        is_sudden: Whether neither this nor anything later reaches the database, as in a crash. What
+            went before in the same transaction is undone with it.
     """
 
     at: int
@@ -45,16 +46,19 @@ class Watch:
         self._left = end.at if end else None
         self._is_sudden = end is not None and end.is_sudden
         self._lock = threading.Lock()
-        event.listen(store.engine, "before_cursor_execute", self._count)
         event.listen(store.engine, "commit", self._count)
+        event.listen(store.engine, "before_cursor_execute", self._check)
 
-    def _count(self, _connection: Connection, *_others: object) -> None:
+    def _count(self, _connection: Connection) -> None:
         with self._lock:
             if self._left is not None:
                 self._left -= 1
                 self.has_come = self._left <= 0
-            if self.has_come and self._is_sudden:
-                raise Killed
+        self._check()
+
+    def _check(self, *_statement: object) -> None:
+        if self.has_come and self._is_sudden:
+            raise Killed
 
 
 def _hurry(connection: object, _entry: object) -> None:

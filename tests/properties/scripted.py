@@ -1,6 +1,7 @@
 """A plugin that ends its calls as a script says, and notes whatever the router must never do."""
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -117,6 +118,7 @@ class Scripted:
 
         def plain(event: Event, context: Context) -> None:
             with self._calling(event, context) as ending:
+                time.sleep(0.0005)  # lets others meet it
                 if ending == "late":
                     self._dawdle()
 
@@ -127,6 +129,8 @@ class Scripted:
 
         async def asynchronous(event: Event, context: Context) -> None:
             with self._calling(event, context) as ending:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
                 if ending == "late":
                     await asyncio.Event().wait()
 
