@@ -359,6 +359,24 @@ async def test_a_replay_keeps_the_order_of_subjects(
 
 
 @in_loop
+async def test_a_replay_is_done_with_its_last_lane(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """As long as one lane of a replay has not come to its end, the replay runs."""
+    positions = append_messages(log, [str(number) for number in range(30)])
+    recorder.hold(1)
+    subscription = subscribe(recorder, Options(start="now", replay="allow", lanes=4))
+    async with dispatching(log, subscription):
+        start(replays)
+        await until(lambda: replays.find(1).state == "running")
+        await until(lambda: len(read_lanes(log.store, run=1)) == 1)
+        assert replays.find(1).state == "running"
+        recorder.let_go(1)
+        await until_done(replays)
+    assert sorted(recorder.positions) == positions
+
+
+@in_loop
 async def test_live_events_go_before_a_replay(
     log: EventLog, replays: Replays, recorder: Recorder
 ) -> None:

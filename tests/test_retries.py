@@ -409,6 +409,50 @@ async def test_a_parked_delivery_is_settled_whatever_happens_next(make_bench: Ma
 
 
 @in_loop
+async def test_what_is_settled_ahead_is_known_before_a_subject_goes_on(
+    make_bench: MakeBench,
+) -> None:
+    """A new owner lets nothing go before it has read past all that is on record as settled.
+
+    Some of that may be settled because it waits behind the very subject.
+    """
+    bench = make_bench(STEADY)
+    positions = append_messages(bench.log, ["ana", "ben", *["cleo"] * (3 * PAGE), "ana"])
+    bench.recorder.fail(1, *errors(1))
+    bench.recorder.hold(2)
+    async with bench.crashing() as delivery:
+        await until_parked(bench, 1, attempts=1)
+        await until(lambda: len(bench.recorder.handled) == 3 * PAGE)
+        await until(lambda: delivery.ledger.progress.pending == 1)
+        await bench.pass_time(1)
+        await until(lambda: bench.recorded().done == f"[[3,{positions[-1]}]]")
+    bench.recorder.let_go(2)
+    bench.clock.advance(3600)
+    async with bench.running():
+        await bench.recorder.until_handled(positions)
+    assert bench.recorder.of("ana") == [1, positions[-1]]
+
+
+@in_loop
+async def test_an_event_that_ends_its_process_is_given_up(make_bench: MakeBench) -> None:
+    """A last attempt whose end nobody saw counts: the event is not called again, and set aside."""
+    bench = make_bench(STEADY)
+    append_messages(bench.log, ["ana", "ana"])
+    bench.recorder.fail(1, *errors(3))
+    async with bench.crashing():
+        for attempts in (1, 2, 3):
+            await until_parked(bench, 1, attempts=attempts)
+            if attempts == 3:
+                bench.recorder.hold(1)
+            await bench.pass_time(3600)
+        await bench.recorder.until_called((1, 1), (1, 2), (1, 3), (1, 4))
+    async with bench.running():
+        await until_dead(bench, 1, attempts=4)
+        await bench.recorder.until_handled([2])
+    assert bench.recorder.calls[-1] == (2, 1)
+
+
+@in_loop
 async def test_many_subjects_fail_and_each_recovers_by_itself(make_bench: MakeBench) -> None:
     """Subjects that fail at the same time wait for themselves alone and lose no event."""
     bench = make_bench(STEADY)

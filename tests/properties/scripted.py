@@ -20,6 +20,7 @@ from tests.subscribers import make_subscription
 Kind = Literal["plain", "async", "transactional"]
 Ending = Literal["ok", "fail", "again", "reject", "late", "interrupt"]
 
+DWELL = 0.002  # seconds of a call, so that those that must not meet would
 ERRORS: Mapping[Ending, BaseException] = {
     "fail": ValueError("busy"),
     "again": Retry(after=0),
@@ -118,7 +119,7 @@ class Scripted:
 
         def plain(event: Event, context: Context) -> None:
             with self._calling(event, context) as ending:
-                time.sleep(0.0005)  # lets others meet it
+                time.sleep(DWELL)
                 if ending == "late":
                     self._dawdle()
 
@@ -129,8 +130,7 @@ class Scripted:
 
         async def asynchronous(event: Event, context: Context) -> None:
             with self._calling(event, context) as ending:
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                await asyncio.sleep(DWELL)
                 if ending == "late":
                     await asyncio.Event().wait()
 

@@ -99,7 +99,7 @@ def plans(
     endings: list[Ending], *, calls: int, **others: st.SearchStrategy[object]
 ) -> st.SearchStrategy[Plan]:
     """Return plans in which so many ``calls`` for an event end in one of these ways."""
-    ends = st.builds(End, at=st.integers(1, 30), is_sudden=st.booleans())
+    ends = st.builds(End, at=st.integers(1, 20), is_sudden=st.sampled_from([True, True, False]))
     scripts = st.lists(st.lists(st.sampled_from(endings), max_size=calls), max_size=12)
     return st.sampled_from([1, 2, 3, 3]).flatmap(
         lambda lives: st.builds(
@@ -242,7 +242,7 @@ def live_through(
 
 
 ORDERS = st.sampled_from(["subject", "subject", "none"])
-FAILURES: list[Ending] = ["fail", "ok", "again", "reject", "late", "interrupt"]
+FAILURES: list[Ending] = ["fail", "fail", "again", "late", "interrupt", "ok", "reject"]
 
 
 @settings(max_examples=settings().max_examples // 2)
