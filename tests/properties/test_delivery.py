@@ -49,7 +49,8 @@ AND NOT EXISTS (SELECT 1 FROM lane NATURAL JOIN mine WHERE checkpoint < position
 AND NOT EXISTS (SELECT 1 FROM parked NATURAL JOIN mine WHERE state = 'retry')
 AND NOT EXISTS (
     SELECT 1 FROM blocked NATURAL JOIN mine NATURAL JOIN subscription
-    WHERE json_extract(options, '$.on_dead') <> 'hold'
+    LEFT JOIN parked USING (subscription, run, position)
+    WHERE json_extract(options, '$.on_dead') <> 'hold' OR parked.state IS NULL
 )
 """
 
@@ -92,6 +93,7 @@ class Plan(msgspec.Struct, frozen=True):
         return Scripted(self.kind, scripts=scripts, options=options, dawdle=world.dawdle)
 
 
+KINDS: list[Kind] = ["plain", "async", "transactional"]
 conversations = st.lists(st.sampled_from("abc"), max_size=8)
 
 
@@ -104,7 +106,7 @@ def plans(
     return st.sampled_from([1, 2, 3, 3]).flatmap(
         lambda lives: st.builds(
             Plan,
-            kind=st.sampled_from(["plain", "async", "transactional"]),
+            kind=st.sampled_from(KINDS),
             scripts=scripts,
             chunks=st.lists(conversations, min_size=lives, max_size=lives),
             ends=st.lists(ends, min_size=lives - 1, max_size=lives - 1),
@@ -268,6 +270,32 @@ def test_whatever_fails_each_event_is_dealt_with(empty_database: Path, plan: Pla
         assert waiting == (record.held() if is_held else set())
         if plan.kind == "transactional":
             assert sorted(record.effects()) == sorted(everything - dead - waiting)
+
+
+@settings(max_examples=settings().max_examples // 5)
+@given(kind=st.sampled_from(KINDS), attempts=st.integers(2, 3), at=st.integers(4, 12))
+def test_a_call_that_its_worker_does_not_outlive_counts(
+    empty_database: Path, kind: Kind, attempts: int, at: int
+) -> None:
+    """Whenever a worker dies over an event that always fails, no attempt is made twice or late."""
+    plan = Plan(
+        kind=kind,
+        scripts=[["fail"] * 5],
+        chunks=[["a"], []],
+        ends=[End(at, is_sudden=True)],
+        late=["a"],
+        lanes=1,
+        concurrency=1,
+        attempts=attempts,
+    )
+    with make_world(empty_database) as world:
+        plugin = plan.make_plugin(world)
+        record = Record(world.log, "crm", plugin)
+        live_through(plan, world, {"crm": plugin}, [record], is_quiet=record.is_quiet)
+        assert [(row.state, row.attempts) for row in record.parked().values()] == [
+            ("dead", attempts)
+        ]
+        assert record.course.done.keys() == {2}
 
 
 @settings(max_examples=settings().max_examples // 4)
