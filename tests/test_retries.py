@@ -417,12 +417,12 @@ async def test_what_is_settled_ahead_is_known_before_a_subject_goes_on(
     Some of that may be settled because it waits behind the very subject.
     """
     bench = make_bench(STEADY)
-    positions = append_messages(bench.log, ["ana", "ben", *["cleo"] * (3 * PAGE), "ana"])
+    positions = append_messages(bench.log, ["ana", "ben", *["cleo"] * (25 * PAGE), "ana"])
     bench.recorder.fail(1, *errors(1))
     bench.recorder.hold(2)
     async with bench.crashing() as delivery:
         await until_parked(bench, 1, attempts=1)
-        await until(lambda: len(bench.recorder.handled) == 3 * PAGE)
+        await until(lambda: len(bench.recorder.handled) == 25 * PAGE)
         await until(lambda: delivery.ledger.progress.pending == 1)
         await bench.pass_time(1)
         await until(lambda: bench.recorded().done == f"[[3,{positions[-1]}]]")
