@@ -227,9 +227,12 @@ def live_through(
     late = [plan.late]
 
     def is_done() -> bool:
-        if is_quiet() and late:
+        if not is_quiet():
+            return False
+        if late:
             append_messages(world.log, late.pop())  # nobody is told of it
-        return is_quiet()
+            return False
+        return True
 
     for chunk, end in zip(plan.chunks, [*plan.ends, None], strict=True):
         append_messages(world.log, chunk)
