@@ -212,7 +212,8 @@ class Caller:
             error=_describe(error)[:MAX_ERROR],
             traceback=_storable("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:],
         )
-        after = error.after if isinstance(error, Retry) else None
+        error.__traceback__ = None  # one that is raised again must not grow
+        after = getattr(error, "after", None) if isinstance(error, Retry) else None
         return Failed(failure, after, isinstance(error, Reject))
 
 

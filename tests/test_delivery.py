@@ -277,6 +277,21 @@ async def test_a_span_waits_for_its_retries(make_bench: MakeBench, options: Opti
 
 
 @in_loop
+async def test_a_span_waits_for_what_is_held(make_bench: MakeBench) -> None:
+    """A replay is not at its end while events wait behind a dead letter that holds them."""
+    bench = make_bench(Options(start="beginning", on_dead="hold"))
+    append_messages(bench.log, ["ana", "ana"])
+    bench.recorder.fail(1, Reject("nobody's"))
+    async with bench.running(Span(Filter(), until=2)) as delivery:
+        await until(lambda: delivery.ledger.progress.cursor == 2)
+        await until(bench.blocked)
+        await bench.pass_time(POLL)
+        assert not delivery.is_finished
+        assert not bench.task.done()
+    assert bench.recorder.positions == []
+
+
+@in_loop
 async def test_a_span_that_is_stopped_is_not_finished(make_bench: MakeBench) -> None:
     """A replay that stops in the middle goes on later where it was."""
     bench = make_bench(Options(start="beginning", concurrency=1))

@@ -1,9 +1,13 @@
-"""A worker that may die at any statement, on a clock that runs as fast as anybody sleeps."""
+"""A worker that may die at any commit, on a clock that runs as fast as anybody sleeps."""
 
 import asyncio
+import shutil
+import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from sqlalchemy import Connection, event
@@ -14,7 +18,23 @@ from router.log import EventLog
 from router.retries import Clock
 from router.store import Store
 from router.subscriptions import Subscription
+from tests.entries import append_messages
 from tests.waiting import until
+
+# What may never be on record is noted by the database itself, and what handlers write is kept.
+RULES = """
+CREATE TABLE effect (subscription TEXT, run INTEGER, position INTEGER);
+CREATE TABLE broken (what TEXT);
+CREATE VIEW parked_key AS SELECT subscription, run, position, 1 AS is_parked FROM parked;
+CREATE TRIGGER lanes_go_on BEFORE UPDATE ON lane
+WHEN NEW.checkpoint < OLD.checkpoint OR NEW.epoch < OLD.epoch BEGIN
+    INSERT INTO broken VALUES ('a lane went back to ' || NEW.checkpoint);
+END;
+CREATE TRIGGER attempts_go_on BEFORE UPDATE ON parked
+WHEN NEW.attempts < OLD.attempts BEGIN
+    INSERT INTO broken VALUES ('fewer attempts at ' || NEW.position);
+END;
+"""
 
 
 class Killed(Exception):
@@ -112,6 +132,7 @@ class World:
         *,
         is_done: Callable[[], bool],
         end: End | None = None,
+        late: Sequence[str] = (),
     ) -> bool:
         """Run a worker to its end; whether that came before all was done.
 
@@ -119,12 +140,13 @@ class World:
             subscriptions: What it delivers to.
             is_done: Whether nothing is left to do, so that it stops in good order.
             end: When and how it ends otherwise.
+            late: The conversations of events that come meanwhile. It is not told of them.
         """
         self.clock.micros += LEASE_MICROS + 1  # what the last one held is free by now
         store = self._open()
         watch = Watch(store, end)
         try:
-            asyncio.run(self._run(subscriptions, store, watch, is_done))
+            asyncio.run(self._run(subscriptions, store, watch, is_done, late))
         finally:
             store.close()
         return watch.has_come
@@ -144,13 +166,31 @@ class World:
         store: Store,
         watch: Watch,
         is_done: Callable[[], bool],
+        late: Sequence[str],
     ) -> None:
         clock = Clock(now=store.now, sleep=self.clock.sleep, random=lambda: 0.5)
         dispatcher = Dispatcher(subscriptions, log=EventLog(store), clock=clock)
         try:
             with suppress(Killed):
                 await dispatcher.start()
+                for conversation in late:
+                    await asyncio.sleep(0.004)
+                    await asyncio.to_thread(append_messages, self.log, [conversation])
                 await until(lambda: watch.has_come or is_done(), seconds=20)
         finally:
             with suppress(Killed):  # the dead write nothing down: only threads and tasks end here
                 await dispatcher.stop()
+
+
+@contextmanager
+def make_world(empty_database: Path) -> Iterator[World]:
+    """Make a world whose database watches itself."""
+    with TemporaryDirectory(prefix="router-delivery-") as folder:
+        path = shutil.copy(empty_database, folder)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(RULES)
+        world = World(f"sqlite:///{path}")
+        try:
+            yield world
+        finally:
+            world.close()

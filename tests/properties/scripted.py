@@ -21,11 +21,11 @@ Kind = Literal["plain", "async", "transactional"]
 Ending = Literal["ok", "fail", "again", "reject", "late", "interrupt"]
 
 DWELL = 0.002  # seconds of a call, so that those that must not meet would
-ERRORS: Mapping[Ending, BaseException] = {
-    "fail": ValueError("busy"),
-    "again": Retry(after=0),
-    "reject": Reject("nobody's"),
-    "interrupt": KeyboardInterrupt(),
+ERRORS: Mapping[Ending, Callable[[], BaseException]] = {
+    "fail": lambda: ValueError("busy"),
+    "again": lambda: Retry(after=0),
+    "reject": lambda: Reject("nobody's"),
+    "interrupt": KeyboardInterrupt,
 }
 
 
@@ -155,7 +155,7 @@ class Scripted:
             course.over.add(event.position)
         try:
             if ending in ERRORS:
-                raise ERRORS[ending]
+                raise ERRORS[ending]()
             yield ending
         finally:
             self._underway.discard(key)
