@@ -50,6 +50,7 @@ class Tables:
     attempt: Table
     replay: Table
     alias: Table
+    intent: Table
     audit: Table
 
     @property
@@ -177,6 +178,7 @@ def _delivery() -> Items:
             Column("pid", Integer, nullable=False),
             Column("started_at", BigInteger, nullable=False),
             Column("seen_at", BigInteger, nullable=False),
+            Column("subscriptions", Text, nullable=False, server_default="[]"),  # JSON: their names
         ],
         # A contiguous range of shards: what one process owns. The rows of a run tile 0 to 1023.
         "lane": [
@@ -189,6 +191,8 @@ def _delivery() -> Items:
             Column("epoch", BigInteger, nullable=False),  # fences out former owners
             Column("expires_at", BigInteger),
             Column("takeovers", Integer, nullable=False),  # of an expired lease, without progress
+            # Microseconds in which somebody ran it, as far as they were written down.
+            Column("uptime", BigInteger, nullable=False, server_default="0"),
         ],
         # A failed delivery that waits for its next attempt (retry), or was given up (dead).
         "parked": [
@@ -202,6 +206,11 @@ def _delivery() -> Items:
             Column("parked_at", BigInteger, nullable=False),
             Column("next_at", BigInteger),
             Column("error", Text, nullable=False),
+            # The limits count from the first attempt or the last redrive: the lane's uptime then,
+            # and how many attempts had been made.
+            Column("uptime", BigInteger, nullable=False, server_default="0"),
+            Column("spent", Integer, nullable=False, server_default="0"),
+            Column("intent", BigInteger),  # the id of what an operator wants done with it
             Index(None, "subscription", "run", "state", "next_at"),
         ],
         # A subject whose later events wait: everything of it above `position` is still to do.
@@ -246,6 +255,16 @@ def _operation() -> Items:
             Column("done", BigInteger, nullable=False),
             Column("failed", BigInteger, nullable=False),
             Column("last_error", Text),
+        ],
+        # What an operator asked for, until the owners of the lanes have carried it out.
+        "intent": [
+            Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+            Column("subscription", String(255), nullable=False),
+            Column("run", BigInteger, nullable=False),
+            Column("action", String(16), nullable=False),  # redrive, discard or skip
+            Column("position", Position),  # the last one that is skipped
+            Column("actor", Text, nullable=False),
+            Column("asked_at", BigInteger, nullable=False),
         ],
         # Who changed what by command, and why.
         "audit": [

@@ -37,7 +37,7 @@ def definitions(engine: Engine) -> dict[str, str]:
         rows = connection.exec_driver_sql(
             "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql NOT NULL"
         )
-        return {row.name: row.sql for row in rows}
+        return {row.name: " ".join(row.sql.split()) for row in rows}
 
 
 @pytest.mark.parametrize("prefix", ["", "log_", "a b"])
