@@ -1,35 +1,47 @@
-"""`uv run --group benchmarks python -m benchmarks ingest`: a table on stdout, or JSON."""
+"""`uv run --group benchmarks python -m benchmarks NAME`: a table on stdout, or JSON."""
 
 import argparse
+import logging
+from collections.abc import Mapping
+from types import ModuleType
 
 import msgspec
 
 from benchmarks import ingest
+from benchmarks.delivery import (
+    backlog,
+    concurrency,
+    isolation,
+    statements,
+    throughput,
+    transactional,
+)
+from benchmarks.report import Report
+
+BENCHMARKS: Mapping[str, ModuleType] = {
+    "ingest": ingest,
+    "throughput": throughput,
+    "concurrency": concurrency,
+    "isolation": isolation,
+    "backlog": backlog,
+    "transactional": transactional,
+    "statements": statements,
+}
 
 
 def main() -> None:
     """Run one benchmark and print what it found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["ingest"])
-    parser.add_argument("--pairs", type=int, default=5, help="alternating runs of each server")
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--seconds", type=int, default=5, help="of load in each run")
-    parser.add_argument("--json", action="store_true")
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, benchmark in BENCHMARKS.items():
+        options = names.add_parser(name, help=benchmark.__doc__, description=benchmark.__doc__)
+        benchmark.add_arguments(options)
+        options.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    runs = ingest.measure(
-        pairs=chosen.pairs, connections=chosen.connections, seconds=chosen.seconds
-    )
-    medians = {name: ingest.take_median(found) for name, found in runs.items()}
-    ratios = ingest.compare(runs)
-    if chosen.json:
-        print(msgspec.json.encode({"medians": medians, "ratios": ratios}).decode())
-        return
-    print(f"{'server':12}{'rate/s':>10}{'p50 ms':>10}{'p99 ms':>10}{'cpu s/100k':>12}")
-    for name, run in medians.items():
-        print(f"{name:12}{run.rate:10.0f}{run.p50:10.1f}{run.p99:10.1f}{run.cpu:12.2f}")
-    for ratio in ratios:
-        spread = f"pairs from {ratio.low:.2f} to {ratio.high:.2f}"
-        print(f"router / {ratio.baseline}: {ratio.median:.2f} ({spread})")
+    # Handlers that are to fail do; what the router says of it is made, and left unsaid.
+    logging.getLogger("router").addHandler(logging.NullHandler())
+    report: Report = BENCHMARKS[chosen.name].measure(chosen)
+    print(msgspec.json.encode(report).decode() if chosen.json else report.render())
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 """Ingest: the router against a bare endpoint and against three that INSERT once a request."""
 
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import msgspec
+
+from benchmarks import processes
+from benchmarks.processes import find_free_port, read_cpu
+from benchmarks.report import Report, Row, describe_ratio
 
 HERE = Path(__file__).parent
 ROUTER = "router"
@@ -37,7 +38,25 @@ class Run(msgspec.Struct, frozen=True):
     cpu: float
 
 
-def measure(*, pairs: int, connections: int, seconds: int) -> dict[str, list[Run]]:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what can be chosen."""
+    parser.add_argument("--pairs", type=int, default=5, help="alternating runs of each server")
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--seconds", type=int, default=5, help="of load in each run")
+
+
+def measure(chosen: Namespace) -> Report:
+    """Load every server, and compare the router with the others."""
+    runs = load_all(pairs=chosen.pairs, connections=chosen.connections, seconds=chosen.seconds)
+    rows: list[Row] = []
+    for name, each in runs.items():
+        run = take_median(each)
+        figures = {"rate/s": run.rate, "p50 ms": run.p50, "p99 ms": run.p99, "cpu s/100k": run.cpu}
+        rows.append({"server": name, **figures})
+    return Report(rows, compare(runs))
+
+
+def load_all(*, pairs: int, connections: int, seconds: int) -> dict[str, list[Run]]:
     """Run every server ``pairs`` times, one after another in turn, each on a fresh database."""
     require_wrk()
     names = (ROUTER, "bare", *STORING)
@@ -56,23 +75,14 @@ def take_median(runs: Sequence[Run]) -> Run:
     return Run(*(median(getattr(run, key) for run in runs) for key in Run.__struct_fields__))
 
 
-class Ratio(msgspec.Struct, frozen=True):
-    """The router's rate over a baseline's: the median of the pairs, the lowest, the highest."""
-
-    baseline: str
-    median: float
-    low: float
-    high: float
-
-
-def compare(runs: dict[str, list[Run]]) -> list[Ratio]:
+def compare(runs: dict[str, list[Run]]) -> list[str]:
     """Return the ratios to the bare endpoint and to the best of those that store."""
     best = max(STORING, key=lambda name: median(run.rate for run in runs[name]))
     found = []
     for baseline in ("bare", best):
         pairs = zip(runs[ROUTER], runs[baseline], strict=True)
         each = [mine.rate / theirs.rate for mine, theirs in pairs]
-        found.append(Ratio(baseline, median(each), min(each), max(each)))
+        found.append(describe_ratio(f"router / {baseline}", each))
     return found
 
 
@@ -85,11 +95,11 @@ def require_wrk() -> None:
 def _load(name: str, folder: Path, *, connections: int, seconds: int) -> Run:
     with _serve(name, folder) as (port, pid):
         _wrk(port, connections=connections, seconds=1, run="warm")
-        before = _cpu(pid)
+        before = read_cpu(pid)
         requests, micros, p50, p99, errors = _wrk(
             port, connections=connections, seconds=seconds, run="load"
         )
-        spent = _cpu(pid) - before
+        spent = read_cpu(pid) - before
     if errors or not requests:
         sys.exit(f"{name}: {errors} errors in {requests} requests: the run is void")
     return Run(requests / micros * 1e6, p50 / 1e3, p99 / 1e3, spent / requests * 1e5)
@@ -111,43 +121,12 @@ def _wrk(port: int, *, connections: int, seconds: int, run: str) -> list[int]:
 
 @contextmanager
 def _serve(name: str, folder: Path) -> Iterator[tuple[int, int]]:
-    port = _free_port()
+    port = find_free_port()
+    command = [sys.executable, str(HERE / "baselines.py"), name, "inbox.db", str(port)]
     if name == ROUTER:
         (folder / "router.toml").write_text(SETTINGS)
-        command = [sys.executable, "-c", "from router.cli import main; main()"]
-        subprocess.run([*command, "db", "upgrade"], cwd=folder, check=True, capture_output=True)
-        command += ["serve", "--port", str(port)]
-    else:
-        command = [sys.executable, str(HERE / "baselines.py"), name, "inbox.db", str(port)]
-    environment = {**os.environ, "ROUTER_LOG_LEVEL": "WARNING"}
-    server = subprocess.Popen(command, cwd=folder, env=environment)
-    try:
-        _wait_for(port, server)
+        upgrade = [*processes.ROUTER, "db", "upgrade"]
+        subprocess.run(upgrade, cwd=folder, check=True, capture_output=True)
+        command = [*processes.ROUTER, "serve", "--port", str(port)]
+    with processes.running(command, folder, port=port) as server:
         yield port, server.pid
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(60)
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(400):
-        if server.poll() is not None:
-            sys.exit(f"the server ended with exit code {server.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    sys.exit("the server did not listen within 20 s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _cpu(pid: int) -> float:
-    """Return the processor time of a process so far, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -14,15 +14,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, make_url
 
-from router.schema import Tables, make_tables
+from router.schema import LOCKS, Tables, make_tables
 
 Parent = Literal["schema_name", "table_name", "schema_qualified_table_name"]
-
-# Whoever upgrades second waits here, and then finds the work done.
-LOCKS = {
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "SELECT pg_advisory_xact_lock(1819239282, 1)",
-}
 
 
 def run() -> None:

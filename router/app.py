@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,20 +17,28 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router import config as settings
-from router import lifecycle
+from router import lifecycle, migrate, plugin_tables
+from router.assembly import (
+    index_sources,
+    make_host,
+    make_sources,
+    make_subscriptions,
+    warn_of_unused,
+)
 from router.config import Config
+from router.control import Control
+from router.dead import DeadLetters
 from router.dispatcher import DRAIN, Dispatcher
-from router.errors import ConfigError, RouterError
+from router.errors import RouterError
 from router.host import Host
 from router.log import EventLog
-from router.options import explain_unknown, merge_options
 from router.periodic import Periodic
 from router.problems import ERROR_HANDLERS
 from router.receiver import PREFIX, Receiver, livez, path_of
+from router.schema import make_tables
 from router.secrets import Secret
 from router.sources import Source
 from router.store import Store
-from router.subscriptions import Subscription
 from router.writer import Writer
 
 MAX_BODY = 4 * 1024 * 1024
@@ -77,16 +86,15 @@ class Router:
         receives: bool = True,
         delivers: bool = True,
     ) -> None:
-        self.host = (
-            plugins if isinstance(plugins, Host) else Host.load(plugins=plugins, entry_points=())
-        )
-        self._subscriptions = _make_subscriptions(self.host, subscriptions or {})
+        own = make_tables(schema=schema, prefix=table_prefix)
+        self.host = make_host(plugins, own=own)
+        self._subscriptions = make_subscriptions(self.host, subscriptions or {})
         self._store = Store(database, schema=schema, table_prefix=table_prefix)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
         self._delivers = delivers
         self._receiver = Receiver(
-            _by_name(sources),
+            index_sources(sources),
             max_body=max_body,
             check=self._store.require_current,
             clock=time.time,
@@ -118,9 +126,7 @@ class Router:
         """Return the router that ``config`` describes, with all plugins that are installed."""
         host = Host.load(directories=config.plugins_dir, configured=config.plugins)
         host.require_sound()
-        for name in host.unused([*config.subscriptions, *config.plugins]):
-            logger.warning("the settings speak of plugin %r, which is not loaded", name)
-        return cls(
+        router = cls(
             Secret(config.database, config.folder).resolve(),
             sources=make_sources(config, host) if receives else (),
             plugins=host,
@@ -130,6 +136,23 @@ class Router:
             receives=receives,
             delivers=delivers,
         )
+        # Of the subscriptions among them the router has warned by now.
+        warn_of_unused(host, config.plugins.keys() - config.subscriptions.keys())
+        return router
+
+    @property
+    def control(self) -> Control:
+        """Pauses, resumes, skips, renames, relanes and forgets subscriptions.
+
+        Its calls wait for the database: ``await asyncio.to_thread(router.control.pause, "crm",
+        actor="ana")``.
+        """
+        return Control(self._store)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Lists, redrives and discards what was given up; its calls wait for the database."""
+        return DeadLetters(self._store)
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application: to be served, or mounted in another one.
@@ -161,7 +184,7 @@ class Router:
 
         Raises:
             PluginError: A plugin is broken.
-            SchemaError: The database is not at this version's revision.
+            SchemaError: The database is not at this version's revision, or lacks a plugin's table.
         """
         if self._is_entered:
             raise RouterError("the router runs already: enter it once")
@@ -171,6 +194,7 @@ class Router:
             self.host.require_sound()
             stack.push_async_callback(asyncio.to_thread, self._store.close)
             await asyncio.to_thread(self._store.require_current)
+            await asyncio.to_thread(plugin_tables.require, self._store.engine, self.host.tables())
             await lifecycle.start(self.host.running())
             stack.push_async_callback(lifecycle.stop, self.host.running())
             if self._delivers:
@@ -189,6 +213,20 @@ class Router:
         """Stop: take nothing new, finish what was begun, write all down."""
         await self._running.aclose()
 
+    def create_tables(self) -> None:
+        """Create the router's tables, or bring them to this version; create those of plugins.
+
+        As `router db upgrade` does, for plugins, schema and prefix that only the code knows. It is
+        never done unasked, and waits for the database: in async code, call it on a thread.
+
+        Raises:
+            SchemaError: The database is newer than this version, or does not take the tables.
+            PluginError: A plugin is broken; the tables of the others are there.
+        """
+        migrate.upgrade(self._store.engine, self._store.tables)
+        plugin_tables.create(self._store.engine, self.host.tables())
+        self.host.require_sound()
+
     def _leave(self) -> None:
         self._is_entered = False
 
@@ -203,7 +241,12 @@ class Router:
             await dispatcher.stop()
 
     async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
-        self._dispatcher = Dispatcher(self._subscriptions, log=self.log, drain=DRAIN)
+        self._dispatcher = Dispatcher(
+            self._subscriptions,
+            log=self.log,
+            drain=DRAIN,
+            listeners=[partial(lifecycle.alert, [plugin]) for plugin in self.host.running()],
+        )
         stack.push_async_callback(self.drain)
         await self._dispatcher.start()
 
@@ -222,46 +265,3 @@ class Router:
         dispatcher = self._dispatcher
         if dispatcher is not None:
             dispatcher.wake()
-
-
-def make_sources(config: Config, host: Host) -> list[Source]:
-    """Return the sources that ``config`` describes, made by the adapters of ``host``.
-
-    Raises:
-        ConfigError: An adapter is unknown, or refuses its settings.
-    """
-    adapters = host.adapters()
-    sources = []
-    for name, wanted in config.sources.items():
-        if wanted.adapter not in adapters:
-            reason = explain_unknown(wanted.adapter, adapters)
-            raise ConfigError(f"[sources.{name}].adapter {wanted.adapter!r} {reason}")
-        adapter = adapters[wanted.adapter]
-        sources.append(adapter.make_source(name, wanted.settings, folder=wanted.folder))
-    return sources
-
-
-def _by_name(sources: Sequence[Source]) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for source in sources:
-        if source.name in found:
-            raise ConfigError(f"two sources are called {source.name!r}: rename one")
-        found[source.name] = source
-    return found
-
-
-def _make_subscriptions(
-    host: Host, configured: Mapping[str, Mapping[str, object]]
-) -> list[Subscription]:
-    return [
-        Subscription(
-            name=plugin.name,
-            handlers=plugin.handlers,
-            options=merge_options(
-                plugin.declared.options,
-                configured.get(plugin.name, {}),
-                where=f"[subscriptions.{plugin.name}]",
-            ),
-        )
-        for plugin in host.subscribers()
-    ]

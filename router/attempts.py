@@ -1,54 +1,26 @@
-"""One attempt to deliver an event: its turn, its call, and the record of what came of it."""
+"""Attempts to deliver events: each waits for its turn, is called, and gives the turn back."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
-from typing import Protocol
 
 import msgspec
-from sqlalchemy import Connection
 
+from router.batches import Attempt, Batch, Ended
 from router.events import Event, Replaying
-from router.ledger import Ledger, Outcome, Statement
-from router.subscriptions import Caller, Failed, Undone
+from router.ledger import Ledger, Statement
+from router.subscriptions import Caller, Failed
 from router.turns import Pace, Turns
-
-
-class Record(Protocol):
-    """Writes down what came of an attempt; perhaps again, if its transaction came to nothing."""
-
-    def __call__(self, connection: Connection, failed: Failed | None) -> Outcome | None:
-        """Write it down and return what is to be counted."""
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """A call that is to be made.
-
-    Attributes:
-        number: 1 for the first.
-        note: Notes in memory what is true once it is on record how the call ended.
-        record: Writes down how it ended.
-        begin: Writes down, before a call that is not the first, that it is made.
-    """
-
-    event: Event
-    number: int
-    note: Callable[[], None]
-    record: Record
-    begin: Statement | None = None
 
 
 class Attempts:
     """Makes attempts: of one subject one at a time, at the agreed pace.
 
-    A plugin that takes the connection is called within the transaction that records how the call
-    ended, so that its effects are there exactly once. Of any other the success of a first attempt
-    costs no statement: it goes on record with the next flush.
-
     Args:
         replaying: What handlers are told of the replay; None where it is live.
         turns: Shared by all deliveries of the subscription in this process.
+        is_wanted: Whether somebody more important than a transactional plugin waits to write.
     """
 
     def __init__(
@@ -59,14 +31,15 @@ class Attempts:
         turns: Turns,
         pace: Pace,
         replaying: Replaying | None,
+        is_wanted: Callable[[], bool],
     ) -> None:
-        self._caller = caller
+        self.caller = caller
+        self.turns = turns
+        self.pace = pace
         self._ledger = ledger
-        self._turns = turns
-        self._pace = pace
         self._replaying = replaying
+        self._is_wanted = is_wanted
         self._is_ordered = caller.subscription.options.order == "subject"
-        self._is_transactional = caller.subscription.is_transactional
         self._in_line: set[asyncio.Task[object]] = set()
         self._is_stopped = False
 
@@ -74,82 +47,85 @@ class Attempts:
         """What calls are made one after another for."""
         return event.subject if self._is_ordered else str(event.position)
 
+    def tell(self, event: Event) -> Event:
+        """Return ``event`` as handlers are given it: they see which replay calls them."""
+        if self._replaying is None:
+            return event
+        return msgspec.structs.replace(event, replay=self._replaying)
+
     def stop(self) -> None:
         """Make no attempt any more: those that wait for their turn are cancelled."""
         self._is_stopped = True
         for task in self._in_line:
             task.cancel()
 
-    async def make(self, attempt: Attempt) -> Failed | None:
-        """Make an attempt and return how it failed, or None.
+    async def call(
+        self, event: Event, *, number: int, begin: Statement | None = None
+    ) -> Failed | None:
+        """Call the handler of ``event`` in its turn, and return how it failed, or None.
+
+        Args:
+            event: The event.
+            number: Which attempt it is.
+            begin: Writes down, before the call, that it is made.
 
         Raises:
-            LeaseLost: Another process has the lane; what came of the attempt is not on record.
+            LeaseLost: Another process has the lane.
         """
-        key = self.key(attempt.event)
-        await self._wait_for_turn(key)
+        key = self.key(event)
+        await self.wait_for_turn(key)
         with ExitStack() as stack:
-            stack.callback(self._turns.give_back, key)
-            if attempt.begin is not None:
-                await self._ledger.write(attempt.begin)
-            if self._is_transactional:
-                return await self._call_within(attempt)
+            stack.callback(self.turns.give_back, key)
+            await self._begin(begin)
             give_back = stack.pop_all().close
-        event = self._tell(attempt.event)
-        failed = await self._caller.call(event, attempt=attempt.number, on_return=give_back)
-        if failed is None and attempt.begin is None:
-            attempt.note()
-            self._ledger.count("done")
-        else:
-            await self._ledger.write(partial(attempt.record, failed=failed), note=attempt.note)
-        return failed
+        return await self.caller.call(self.tell(event), attempt=number, on_return=give_back)
 
-    async def _call_within(self, attempt: Attempt) -> Failed | None:
-        called = Within(self._caller, self._tell(attempt.event), attempt)
-        await self._ledger.write(called, note=attempt.note)
-        return called.failed
+    async def call_within(
+        self, attempts: Sequence[Attempt], *, begin: Statement | None = None
+    ) -> list[Ended]:
+        """Make as many of the ``attempts`` as fit into one transaction, which records them, too.
 
-    async def _wait_for_turn(self, key: str) -> None:
+        So the effects of a plugin that takes the connection are there exactly once.
+
+        Raises:
+            LeaseLost: Another process has the lane; there are no effects.
+        """
+        with ExitStack() as stack:
+            ready: list[Attempt] = []
+            taken: set[str] = set()
+            for attempt in attempts[:1] if self.pace.is_limited else attempts:
+                key = self.key(attempt.event)
+                if not ready:
+                    await self.wait_for_turn(key)
+                elif key not in taken and not self.turns.try_take(key):
+                    break  # a replay has it, or live delivery: those before it need not wait
+                if key not in taken:
+                    taken.add(key)
+                    stack.callback(self.turns.give_back, key)
+                ready.append(msgspec.structs.replace(attempt, event=self.tell(attempt.event)))
+            await self._begin(begin)
+            batch = Batch(
+                ready, caller=self.caller, monotonic=time.monotonic, is_wanted=self._is_wanted
+            )
+            await self._ledger.write_with(batch)
+            return batch.ended
+
+    async def wait_for_turn(self, key: str) -> None:
+        """Wait until a call may be made for ``key``, whose turn is to be given back after it."""
         task = asyncio.current_task()
         if task is None or self._is_stopped:
             raise asyncio.CancelledError
+        if not self.pace.is_limited and self.turns.try_take(key):
+            return
         self._in_line.add(task)
         try:
-            await self._pace.keep()
-            await self._turns.take(key, first=self._replaying is None)
+            await self.pace.keep()
+            await self.turns.take(key, first=self._replaying is None)
         finally:
             self._in_line.discard(task)
 
-    def _tell(self, event: Event) -> Event:
-        """Let a handler see that it is called by a replay."""
-        if self._replaying is None:
-            return event
-        return msgspec.structs.replace(event, replay=self._replaying)
-
-
-class Within:
-    """A call as a statement of the transaction that it takes part in, with the record of its end.
-
-    Attributes:
-        failed: How the call failed; known when the statement has been executed.
-    """
-
-    def __init__(self, caller: Caller, event: Event, attempt: Attempt) -> None:
-        self.failed: Failed | None = None
-        self._caller = caller
-        self._event = event
-        self._attempt = attempt
-        self._is_undone = False
-
-    def __call__(self, connection: Connection) -> Outcome | None:
-        """Call the handler, unless it has ended the transaction of an earlier call."""
-        if not self._is_undone:
-            self.failed = self._call(connection)
-        return self._attempt.record(connection, self.failed)
-
-    def _call(self, connection: Connection) -> Failed | None:
-        try:
-            return self._caller.call_within(connection, self._event, attempt=self._attempt.number)
-        except Undone as error:
-            self.failed, self._is_undone = error.failed, True
-            raise
+    async def _begin(self, statement: Statement | None) -> None:
+        if statement is not None:
+            await self._ledger.write(statement)
+        if self._is_stopped:
+            raise asyncio.CancelledError

@@ -1,100 +1,120 @@
-"""Dead letters: deliveries that were given up, with every attempt that was made."""
+"""Dead letters: deliveries that were given up; they are read, sent again, or struck off."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select, tuple_
+from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy.sql.elements import ColumnElement
 
+from router import audit
 from router.errors import UnknownName
-from router.events import as_rfc3339, from_micros
+from router.events import as_micros, from_micros
+from router.filters import DeadFilter
+from router.intents import DISCARD, REDRIVE, Action, Intents
 from router.lanes import LIVE
+from router.letters import Attempt, Counts, DeadLetter, Group, make_attempt, make_letter
 from router.parking import DEAD
+from router.status import find_subscription
 from router.store import Store
 
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A delivery that was given up.
-
-    Attributes:
-        type: Of the event.
-        subject: Of the event.
-        attempts: How often a handler was called with it.
-        error: What the last call raised.
-        parked_at: When the first call failed.
-    """
-
-    subscription: str
-    position: int
-    type: str
-    subject: str
-    attempts: int
-    error: str
-    parked_at: datetime
-
-    def as_dict(self) -> dict[str, object]:
-        """The dead letter as every JSON output shows it."""
-        return msgspec.structs.asdict(self) | {"parked_at": as_rfc3339(self.parked_at)}
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """One call of a handler that did not succeed.
-
-    Attributes:
-        number: 1 for the first.
-        duration: Seconds; None for one whose end nobody saw.
-        outcome: ``failed``, ``timed out``, ``rejected``, ``retry`` or ``running``.
-        traceback: Where in the handler it failed.
-    """
-
-    number: int
-    started_at: datetime
-    duration: float | None
-    outcome: str
-    error: str | None
-    traceback: str | None
-
-    def as_dict(self) -> dict[str, object]:
-        """The attempt as every JSON output shows it."""
-        return msgspec.structs.asdict(self) | {"started_at": as_rfc3339(self.started_at)}
+ALL = DeadFilter()
 
 
 class DeadLetters:
-    """Reads what was given up."""
+    """Reads what was given up, and carries out what becomes of it.
+
+    Wherever a filter names a subscription that does not exist, `UnknownName` is raised.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tables = store.tables
+        self._intents = Intents(store)
 
     def list(
-        self,
-        *,
-        limit: int,
-        after: tuple[str, int] = ("", 0),
-        subscriptions: Sequence[str] = (),
-        types: Sequence[str] = (),
-        run: int = LIVE,
+        self, matching: DeadFilter = ALL, *, limit: int, after: tuple[str, int] = ("", 0)
     ) -> list[DeadLetter]:
         """Return dead letters in order of subscription and position.
 
         Args:
+            matching: Which.
             limit: How many, at most.
             after: The subscription and position to start behind.
-            subscriptions: Of these; none means of all.
-            types: Of events of these types; none means of all.
-            run: Of live delivery, or of the replay with this id.
         """
         parked = self._tables.parked
         place = tuple_(parked.c.subscription, parked.c.position)
-        query = select(parked).where(parked.c.run == run, parked.c.state == DEAD, place > after)
-        if subscriptions:
-            query = query.where(parked.c.subscription.in_(subscriptions))
-        if types:
-            query = query.where(parked.c.type.in_(types))
+        query = select(parked).where(*self._find(matching), place > after)
         query = query.order_by(parked.c.subscription, parked.c.position).limit(limit)
         with self._store.reading() as connection:
-            return [_make_dead_letter(row) for row in connection.execute(query)]
+            self._require_known(connection, matching.subscriptions)
+            return [make_letter(row) for row in connection.execute(query)]
+
+    def groups(self, matching: DeadFilter = ALL, *, limit: int, offset: int = 0) -> Sequence[Group]:
+        """Return them by subscription and error, those that are most first.
+
+        Args:
+            matching: Which dead letters.
+            limit: How many groups, at most.
+            offset: How many of the first ones are left out.
+        """
+        parked = self._tables.parked.c
+        count, example = func.count(), func.min(parked.position)
+        times = func.min(parked.parked_at), func.max(parked.parked_at)
+        query = (
+            select(parked.subscription, parked.error, count, *times, example)
+            .where(*self._find(matching))
+            .group_by(parked.subscription, parked.error)
+            .order_by(count.desc(), parked.subscription, parked.error)
+        )
+        with self._store.reading() as connection:
+            self._require_known(connection, matching.subscriptions)
+            rows = connection.execute(query.limit(limit).offset(offset)).all()
+        return [
+            Group(name, error, number, from_micros(first), from_micros(last), position)
+            for name, error, number, first, last, position in rows
+        ]
+
+    def count(self, matching: DeadFilter = ALL) -> Counts:
+        """Count those that `redrive` or `discard` would take now."""
+        with self._store.reading() as connection:
+            self._require_known(connection, matching.subscriptions)
+            return Counts(_sum_types(self._count(connection, matching)))
+
+    def redrive(self, matching: DeadFilter = ALL, *, actor: str) -> Counts:
+        """Send them again, at once and with the limits of their retries counted anew.
+
+        Their subjects do not wait for them, unless they have waited since. Checkpoints stay.
+
+        Args:
+            matching: Which; fixed when this returns, so one that dies later is not sent again.
+            actor: Who wants it, for the record.
+
+        Raises:
+            RouterError: They are of a replay that was ended before its time.
+        """
+        return self._change(REDRIVE, matching, actor=actor)
+
+    def discard(self, matching: DeadFilter = ALL, *, actor: str) -> Counts:
+        """Strike them off with their attempts: they count as settled, and nobody gets them.
+
+        Args:
+            matching: Which; fixed when this returns.
+            actor: Who wants it, for the record.
+        """
+        return self._change(DISCARD, matching, actor=actor)
+
+    def catch_up(self, *, run: int = LIVE) -> None:
+        """Carry out what was asked of owners that are gone by now; so does any later change."""
+        intent = self._tables.intent.c
+        with self._store.reading() as connection:
+            query = select(intent.subscription).where(intent.run == run).distinct()
+            names = connection.scalars(query).all()
+        if names:
+            with self._store.writing() as connection:
+                for name in names:
+                    self._intents.sweep(connection, name, run)
 
     def find(self, subscription: str, position: int, *, run: int = LIVE) -> DeadLetter:
         """Return the dead letter of ``subscription`` at ``position``.
@@ -116,7 +136,7 @@ class DeadLetters:
                 f"there is no dead letter of {subscription!r} at position {position}: "
                 "`router dead list` shows what there is"
             )
-        return _make_dead_letter(row)
+        return make_letter(row)
 
     def attempts(self, letter: DeadLetter, *, run: int = LIVE) -> Sequence[Attempt]:
         """Return the attempts at ``letter`` that are on record, the first one first."""
@@ -128,27 +148,76 @@ class DeadLetters:
         )
         with self._store.reading() as connection:
             rows = connection.execute(query.order_by(attempt.c.number)).all()
-        return [_make_attempt(row) for row in rows]
+        return [make_attempt(row) for row in rows]
+
+    def _change(self, action: Action, matching: DeadFilter, *, actor: str) -> Counts:
+        with self._store.writing() as connection:
+            self._require_known(connection, matching.subscriptions)
+            found = self._count(connection, matching)
+            by_type = _sum_types(found)
+            names = sorted({row.subscription for row in found})
+            if not names:
+                return Counts({})
+            asked = [
+                self._intents.ask(
+                    connection,
+                    subscription=name,
+                    run=matching.run,
+                    action=action,
+                    actor=actor,
+                    matching=self._find(matching),
+                )
+                for name in names
+            ]
+            counts = Counts(by_type, all(intent.is_carried_out for intent in asked))
+            audit.record(
+                connection,
+                self._tables,
+                at=self._store.now(),
+                actor=actor,
+                action=f"dead {action}",
+                target=", ".join(names),
+                detail={"filter": msgspec.to_builtins(matching), **counts.as_dict()},
+            )
+        return counts
+
+    def _count(
+        self, connection: Connection, matching: DeadFilter
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        parked = self._tables.parked.c
+        return connection.execute(
+            select(parked.subscription, parked.type, func.count().label("number"))
+            .where(*self._find(matching), parked.intent.is_(None))
+            .group_by(parked.subscription, parked.type)
+        ).all()
+
+    def _find(self, matching: DeadFilter) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions on the table parked that ``matching`` stands for."""
+        parked = self._tables.parked.c
+        found = [parked.run == matching.run, parked.state == DEAD]
+        for column, wanted in (
+            (parked.subscription, matching.subscriptions),
+            (parked.type, matching.types),
+            (parked.subject, matching.subjects),
+            (parked.position, matching.positions),
+        ):
+            if wanted:
+                found.append(column.in_(wanted))
+        if matching.error:
+            found.append(parked.error.icontains(matching.error, autoescape=True))
+        if matching.since is not None:
+            found.append(parked.parked_at >= as_micros(matching.since))
+        if matching.until is not None:
+            found.append(parked.parked_at < as_micros(matching.until))
+        return found
+
+    def _require_known(self, connection: Connection, names: Iterable[str]) -> None:
+        for name in names:
+            find_subscription(connection, self._tables, name)
 
 
-def _make_dead_letter(row: Row[*tuple[Any, ...]]) -> DeadLetter:
-    return DeadLetter(
-        subscription=row.subscription,
-        position=row.position,
-        type=row.type,
-        subject=row.subject,
-        attempts=row.attempts,
-        error=row.error,
-        parked_at=from_micros(row.parked_at),
-    )
-
-
-def _make_attempt(row: Row[*tuple[Any, ...]]) -> Attempt:
-    return Attempt(
-        number=row.number,
-        started_at=from_micros(row.started_at),
-        duration=row.duration,
-        outcome=row.outcome,
-        error=row.error,
-        traceback=row.traceback,
-    )
+def _sum_types(rows: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[str, int]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.type] += row.number
+    return dict(sorted(counts.items()))

@@ -19,7 +19,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "settings": (type, "a msgspec Struct or a dataclass"),
     "subscription_options": (Mapping, "a mapping of options"),
     "sources": (Mapping, "a mapping of adapters"),
-    "tables": (MetaData, "a MetaData"),
+    "tables": (MetaData, "a MetaData of SQLAlchemy (that of a declarative Base is Base.metadata)"),
     "routes": (Sequence, "a sequence of routes"),
     "commands": (Sequence, "a sequence of commands"),
 }
@@ -32,11 +32,13 @@ class Declarations(msgspec.Struct, frozen=True, eq=False):
         options: Defaults for ``[subscriptions.NAME]``, as `merge_options` takes them.
         adapters: By the name that the configuration calls them.
         settings: The table ``[plugins.NAME]`` as the plugin's own type; None without such a type.
+        tables: Those that it keeps beside the log; None where it keeps none, or does not run.
     """
 
     options: Mapping[str, object]
     adapters: Mapping[str, Adapter]
     settings: object
+    tables: MetaData | None
 
 
 def read_declarations(
@@ -48,7 +50,7 @@ def read_declarations(
         name: Its name.
         hooks: Its implementations.
         configured: The table ``[plugins.NAME]``.
-        is_enabled: Whether it runs; one that does not needs no settings.
+        is_enabled: Whether it runs; one that does not needs neither settings nor tables.
 
     Raises:
         PluginError: One of its hooks fails or returns the wrong kind of thing, or the settings are
@@ -61,6 +63,7 @@ def read_declarations(
         options=options,
         adapters=_read_adapters(name, hooks),
         settings=_read_settings(name, hooks, configured) if is_enabled else None,
+        tables=cast("MetaData | None", ask(name, hooks, "tables")) if is_enabled else None,
     )
 
 

@@ -6,24 +6,37 @@ bounded by the number of failing subjects, not by their traffic.
 """
 
 import asyncio
-from collections import deque
+from collections.abc import Callable
 from functools import partial
+from itertools import groupby
+from typing import Protocol
 
 import msgspec
+from sqlalchemy import Connection
 
+from router.agenda import Agenda
 from router.attempts import Attempts
+from router.breaker import Breaker
+from router.clock import Clock
 from router.events import Event, Replaying
 from router.filters import Filter
+from router.firsts import Firsts
+from router.intents import DISCARD, SKIP, Intent, Intents
+from router.lanes import Lane
 from router.ledger import Ledger
 from router.log import EventLog, Page
-from router.parking import Held, Parking
-from router.retries import Clock, Retries
+from router.parking import Held, Parked, Parking
+from router.queues import AsyncQueue, BatchQueue, Queue
+from router.retries import Retries
+from router.runs import PlainQueue
 from router.slots import Slots
-from router.subscriptions import Caller
+from router.subscriptions import Caller, Subscription
 from router.turns import Pace, Turns
+from router.verdicts import OnDead, Verdicts
 
 WINDOW = 1_000  # events taken and not settled; one slow subject holds up others only this far on
-PAGE = 250
+PAGE = 500
+BYTES = 32 * 1024 * 1024  # of bodies, likewise; a single one may be larger
 POLL = 0.5  # seconds; the longest that an event waits when its wake-up is lost
 FLUSH_MICROS = 1_000_000  # between two records of progress
 
@@ -42,6 +55,22 @@ class Span(msgspec.Struct, frozen=True):
     replay: Replaying | None = None
 
 
+class Reader(Protocol):
+    """Reads a page of events behind a position, as `EventLog.read_page` does."""
+
+    def __call__(
+        self,
+        *,
+        after: int,
+        limit: int,
+        until: int | None,
+        matching: Filter,
+        shards: tuple[int, int] | None,
+        max_bytes: int,
+    ) -> Page:
+        """Return it."""
+
+
 class Delivery:
     """Delivers one lane until it is stopped, loses its lease or comes to the end of its span.
 
@@ -49,8 +78,16 @@ class Delivery:
         span: What is delivered.
         caller: Calls the handlers.
         ledger: The lane's book.
+        read_page: Reads what is new.
         turns: Shared by all deliveries of the subscription in this process.
         pace: How fast.
+        on_dead: Told of each delivery that is given up.
+        on_breaker: Called when the breaker has opened or closed.
+
+    Attributes:
+        ledger: The lane's book.
+        breaker: Whether nearly everything fails.
+        skipping: What was asked for that can be done only when nothing is under way.
     """
 
     def __init__(
@@ -60,45 +97,91 @@ class Delivery:
         caller: Caller,
         ledger: Ledger,
         log: EventLog,
+        read_page: Reader,
         parking: Parking,
         turns: Turns,
         pace: Pace,
         clock: Clock,
+        on_dead: OnDead,
+        on_breaker: Callable[[], None],
     ) -> None:
         self.ledger = ledger
+        self.breaker = Breaker(now=clock.now, on_change=self._on_breaker)
+        self.skipping: Intent | None = None
         self._span = span
         self._log = log
+        self._read_page = read_page
         self._parking = parking
         self._clock = clock
+        self._tell_breaker = on_breaker
+        self._intents = Intents(log.store)
+        self._asked: dict[int, Intent] = {}
         self._changed = asyncio.Event()
         self._may_be_more = True  # events that have not been looked for
         self._looked_at = 0
-        self._queues: dict[str, deque[Event]] = {}
+        self._bodies: list[tuple[list[int], int]] = []  # positions of a body's events, its size
+        self._bytes = 0  # of all of these
         self._attempts = Attempts(
-            caller=caller, ledger=ledger, turns=turns, pace=pace, replaying=span.replay
+            caller=caller,
+            ledger=ledger,
+            turns=turns,
+            pace=pace,
+            replaying=span.replay,
+            is_wanted=lambda: log.store.gate.is_append_waiting,
         )
         subscription = caller.subscription
         limit = 1 if subscription.is_transactional else subscription.options.concurrency
         self._slots = Slots(limit, on_change=self._changed.set)
+        agenda = Agenda()
+        verdicts = Verdicts(
+            subscription.options,
+            lane=ledger.lane,
+            agenda=agenda,
+            breaker=self.breaker,
+            clock=clock,
+            on_dead=on_dead,
+        )
+        self._firsts = Firsts(
+            attempts=self._attempts,
+            ledger=ledger,
+            parking=parking,
+            verdicts=verdicts,
+            clock=clock,
+        )
         self._retries = Retries(
             matching=span.matching,
-            options=subscription.options,
+            subscription=subscription,
             attempts=self._attempts,
+            firsts=self._firsts,
             slots=self._slots,
             ledger=ledger,
             log=log,
             parking=parking,
+            verdicts=verdicts,
+            agenda=agenda,
+            breaker=self.breaker,
             clock=clock,
         )
+        self._queue = self._make_queue(subscription)
 
     def wake(self) -> None:
         """Look for new events now."""
         self._may_be_more = True
         self._changed.set()
 
+    def obey(self, intent: Intent) -> None:
+        """Do soon what an operator asks of this lane; asked again, it is done once."""
+        if intent.action == SKIP:
+            self.skipping = self.skipping or intent
+            self.stop()
+        else:
+            self._asked[intent.id] = intent
+            self._changed.set()
+
     def stop(self) -> None:
         """Begin no call any more; `run` returns when those under way have returned."""
         self._slots.close()
+        self._queue.stop()
         self._attempts.stop()
         self._changed.set()
 
@@ -115,22 +198,31 @@ class Delivery:
         """
         try:
             self._retries.resume(await self.ledger.read(self._load))
-            flushed_at = 0
-            while not self._is_over():
-                self._changed.clear()
-                self._slots.raise_error()
-                self._retries.start_due()
-                is_behind = await self._read_more()
-                # The difference, since a clock that was put back must not put off the flush.
-                if abs(self._clock.now() - flushed_at) >= FLUSH_MICROS:
-                    await self.ledger.flush()
-                    flushed_at = self._clock.now()
-                if not is_behind:
-                    await self._wait()
-            self._slots.raise_error()
-            await self.ledger.flush()
+            if self.ledger.lane.is_suspect:
+                self._retries.is_alone = True
+                self._slots.add(self._run_alone)
+            await self._run()
         finally:
             self.cut()
+
+    async def skip(self) -> Lane:
+        """Carry out ``skipping`` once `run` has returned, and return the lane as it stands then.
+
+        Raises:
+            LeaseLost: Another process has the lane; nothing was skipped.
+        """
+        intent, ledger = self.skipping, self.ledger
+        if intent is not None and intent.position is not None:
+            ledger.progress.skip(intent.position)
+            await ledger.write(partial(self._carry_out, intent))
+        now, progress = self._clock.now(), ledger.progress
+        return msgspec.structs.replace(
+            ledger.lane,
+            checkpoint=progress.checkpoint,
+            done=progress.done,
+            uptime=ledger.lane.uptime_at(now),
+            claimed_at=now,
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -138,15 +230,69 @@ class Delivery:
         end = self._span.until
         if end is None or self.ledger.progress.cursor < end:
             return False
-        is_waiting = self._queues or self.ledger.blocked
+        is_waiting = self.ledger.blocked or not self._queue.is_empty
         return self._retries.is_empty and not is_waiting
 
+    async def _run(self) -> None:
+        flushed_at = 0
+        while not self._is_over():
+            self._changed.clear()
+            self._slots.raise_error()
+            while self._asked and not self._slots.is_closed:
+                await self._obey()
+            is_behind = False
+            if not self._retries.is_alone:
+                self._retries.start_due()
+                self._probe()
+                is_behind = await self._read_more()
+            # The difference, since a clock that was put back must not put off the flush.
+            if abs(self._clock.now() - flushed_at) >= FLUSH_MICROS:
+                await self.ledger.flush()
+                flushed_at = self._clock.now()
+            if not is_behind:
+                await self._wait()
+        self._slots.raise_error()
+        await self.ledger.flush()
+
+    async def _run_alone(self) -> None:
+        """Hand over one event at a time: one of them may have ended the last owners' processes."""
+        left = WINDOW
+        while left > 0 and not self._slots.is_closed:
+            for work in self._retries.take_due():
+                await work()
+            page = await self.ledger.read(partial(self._read, limit=1))
+            for event in self._take(page):
+                await self._retries.deliver_alone(event)
+                left -= 1
+            if page.is_last:
+                break
+        self._retries.is_alone = False
+
     def _is_over(self) -> bool:
-        return self._slots.is_idle and (self._slots.is_closed or self.is_finished)
+        is_idle = self._slots.is_idle and not self._queue.is_calling
+        return is_idle and (self._slots.is_closed or self.is_finished)
 
     def _load(self) -> Held:
         with self._log.store.reading() as connection:
             return self._parking.load(connection, self.ledger.lane)
+
+    async def _obey(self) -> None:
+        number = min(self._asked)
+        intent = self._asked[number]
+        touched: list[Parked] = []
+
+        def carry_out(connection: Connection) -> None:
+            touched[:] = self._intents.carry_out(connection, self.ledger.lane, intent)
+
+        await self.ledger.write(carry_out)
+        del self._asked[number]
+        if intent.action == DISCARD:
+            self._retries.let_go(touched)
+        else:
+            self._retries.redrive(touched)
+
+    def _carry_out(self, intent: Intent, connection: Connection) -> None:
+        self._intents.carry_out(connection, self.ledger.lane, intent)
 
     async def _wait(self) -> None:
         """Sleep until something happens, an attempt is due, or it is time to look again."""
@@ -160,50 +306,86 @@ class Delivery:
         """Take the next page, as far as there is room; whether there is more to take."""
         progress = self.ledger.progress
         room = WINDOW - progress.pending
-        end = self._span.until
         now = self._clock.now()
         is_due = self._may_be_more or abs(now - self._looked_at) >= POLL * 1_000_000
-        if self._slots.is_closed or room <= 0 or not is_due:
+        if room <= 0 or not is_due or not self._may_read():
             return False
         self._may_be_more = False
         self._looked_at = now
-        page = await self.ledger.read(
-            partial(
-                self._log.read_page,
-                after=progress.cursor,
-                until=end,
-                limit=min(room, PAGE),
-                matching=self._span.matching,
-                shards=self.ledger.lane.shards,
-            )
-        )
-        self._take(page)
+        page = await self.ledger.read(partial(self._read, limit=min(room, PAGE)))
+        for event in self._take(page):
+            self._queue.add(event)
         self._may_be_more = self._may_be_more or not page.is_last
-        return self._may_be_more and progress.pending < WINDOW
+        return self._may_be_more and progress.pending < WINDOW and self._may_read()
 
-    def _take(self, page: Page) -> None:
+    def _may_read(self) -> bool:
+        if self._slots.is_closed or not self._has_room():
+            return False
+        has_probe = self._retries.has_probes or not self._queue.is_empty
+        return not (self.breaker.is_open and has_probe)
+
+    def _read(self, *, limit: int) -> Page:
+        return self._read_page(
+            after=self.ledger.progress.cursor,
+            until=self._span.until,
+            limit=limit,
+            matching=self._span.matching,
+            shards=self.ledger.lane.shards,
+            max_bytes=BYTES - self._bytes,
+        )
+
+    def _take(self, page: Page) -> list[Event]:
+        """Take a page, and return those of its events that are to be handed over now."""
         positions = [event.position for event in page.events]
-        fresh = set(self.ledger.progress.take(positions, reached=page.reached))
+        taken = set(self.ledger.progress.take(positions, reached=page.reached))
+        fresh = []
         for event in page.events:
-            if event.position not in fresh:
+            if event.position not in taken:
                 continue
             if event.subject in self.ledger.blocked:
                 self.ledger.settle(event.position)  # on record: it waits behind its subject
-                continue
-            key = self._attempts.key(event)
-            if key in self._queues:
-                self._queues[key].append(event)
             else:
-                self._queues[key] = deque([event])
-                self._slots.add(partial(self._run_queue, key))
+                fresh.append(event)
+        for _, group in groupby(fresh, key=lambda event: event.notification_id):
+            events = list(group)
+            size = len(events[0].notification.body)
+            self._bodies.append(([event.position for event in events], size))
+            self._bytes += size
+        return fresh
 
-    async def _run_queue(self, key: str) -> None:
-        """Hand over the events that wait under ``key``, until there are none or one fails."""
-        queue = self._queues[key]
-        while queue:
-            if self._slots.is_closed:
-                return  # the rest stays unsettled: the next owner takes it up
-            if await self._retries.deliver(queue.popleft()):
-                while queue:  # blocked behind the one that failed, which is on record by now
-                    self.ledger.settle(queue.popleft().position)
-        del self._queues[key]
+    def _has_room(self) -> bool:
+        """Whether the bodies of what is taken and not settled leave room for more."""
+        if self._bytes >= BYTES or len(self._bodies) > 2 * WINDOW:
+            is_pending = self.ledger.progress.is_pending
+            self._bodies = [one for one in self._bodies if any(map(is_pending, one[0]))]
+            self._bytes = sum(size for _, size in self._bodies)
+        return self._bytes < BYTES
+
+    def _probe(self) -> None:
+        """Let an open breaker find out how things stand, if nothing is tried again anyway."""
+        is_quiet = self._slots.is_idle and not self._queue.is_calling
+        if self.breaker.is_open and is_quiet and not self._retries.has_probes:
+            self._queue.resume(most=1)
+
+    def _on_breaker(self) -> None:
+        if not self.breaker.is_open:
+            self._queue.resume()
+        self._changed.set()
+        self._tell_breaker()
+
+    def _make_queue(self, subscription: Subscription) -> Queue:
+        firsts, slots, ledger, breaker = self._firsts, self._slots, self.ledger, self.breaker
+        if subscription.is_transactional:
+            return BatchQueue(firsts=firsts, slots=slots, ledger=ledger, breaker=breaker)
+        if subscription.is_plain:
+            return PlainQueue(
+                attempts=self._attempts,
+                firsts=firsts,
+                slots=slots,
+                ledger=ledger,
+                breaker=breaker,
+                on_change=self._changed.set,
+            )
+        return AsyncQueue(
+            attempts=self._attempts, firsts=firsts, slots=slots, ledger=ledger, breaker=breaker
+        )

@@ -12,18 +12,21 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from router.delivery import Delivery, Span
+from router.alerts import Alerts, Tell
+from router.clock import Clock
+from router.delivery import Delivery, Reader, Span
 from router.errors import RouterError, Unavailable, trace
-from router.events import Replaying
+from router.events import Event, Replaying
 from router.filters import Filter
-from router.lanes import LIVE, Key, Lane, Lanes, LeaseLost
+from router.intents import Intents
+from router.lanes import LIVE, MISSING, RUNNABLE, Key, Lane, Lanes, LeaseLost
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Parking
 from router.periodic import Periodic
 from router.replay import Replays
-from router.retries import Clock
 from router.subscriptions import Caller, Subscription
+from router.tail import Tail
 from router.threads import Threads
 from router.turns import Pace, Turns
 
@@ -48,6 +51,8 @@ class Dispatcher:
         log: What to deliver.
         drain: Seconds that `stop` waits for handlers that were called.
         clock: Time and chance; None is the database's clock and real ones.
+        listeners: Told of dead letters and changes of state, as the hooks `on_dead` and
+            `on_subscription_state` are.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Dispatcher:
         log: EventLog,
         drain: float = DRAIN,
         clock: Clock | None = None,
+        listeners: Sequence[Tell] = (),
     ) -> None:
         self._subscriptions = {one.name: one for one in subscriptions}
         self._log = log
@@ -64,11 +70,18 @@ class Dispatcher:
         self._clock = clock or Clock(now=log.store.now, sleep=asyncio.sleep, random=random)
         self._lanes = Lanes(log.store, pid=os.getpid())
         self._replays = Replays(log)
+        self._intents = Intents(log.store)
+        self._alerts = Alerts(listeners)
+        types = tuple(sorted({type_ for one in subscriptions for type_ in one.handlers}))
+        self._tail = Tail(log, types=types, now=self._clock.now)
         self._parking = Parking(log.store.tables)
         self._storage = Threads(STORAGE_THREADS, name="router-storage")
         self._callers = {one.name: self._make_caller(one) for one in subscriptions}
         self._turns = {one.name: Turns() for one in subscriptions}
         self._paces = {one.name: self._make_pace(one.options.rate) for one in subscriptions}
+        self._states: dict[str, tuple[str, str]] = {}
+        self._failing: set[str] = set()  # whose breaker is open
+        self._noted: set[str] = set()  # of which that is on record
         self._rests: dict[str, tuple[int, int]] = {}  # how long, until when; in microseconds
         self._held: set[Key] = set()  # what is claimed and not given back
         self._running: dict[Key, Delivery] = {}
@@ -82,9 +95,12 @@ class Dispatcher:
     async def start(self) -> None:
         """Bring the subscriptions into being, then deliver in the background."""
         self._loop = asyncio.get_running_loop()
-        await self._store(self._lanes.enrol)
+        names = list(self._subscriptions)
+        for name in await self._store(partial(self._lanes.enrol, names)):
+            logger.warning("no plugin %r is loaded: its events wait until one is", name)
         for one in self._subscriptions.values():
             await self._store(partial(self._lanes.declare, one.name, one.policies, one.options))
+        self._states = await self._store(partial(self._lanes.states, names))
         await self._claim()
         self._leases.start()
         self._looking = self._loop.create_task(self._look())
@@ -110,6 +126,7 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._alerts.stop(seconds=LAST_WRITE)
         await asyncio.to_thread(self._leases.stop)
         try:
             await self._store(self._lanes.leave)
@@ -130,17 +147,42 @@ class Dispatcher:
         return await asyncio.get_running_loop().run_in_executor(self._storage, work)
 
     def _wake(self) -> None:
+        self._tail.wake()
         for delivery in self._running.values():
             delivery.wake()
 
     async def _look(self) -> None:
         while not await self._clock.wait_for(self._stopping, seconds=LOOK):
             try:
+                await self._heed()
                 await self._claim()
             except RouterError as error:
                 logger.warning("no lanes were claimed: %s", error)
             except Exception as error:
                 logger.error("no lanes were claimed\n%s", trace(error))
+
+    async def _heed(self) -> None:
+        """See to what operators have asked for."""
+        names = list(self._subscriptions)
+        for name in self._failing ^ self._noted:
+            is_open = name in self._failing
+            await self._store(partial(self._lanes.note_breaker, name, is_open=is_open))
+            self._noted ^= {name}
+        before, self._states = self._states, await self._store(partial(self._lanes.states, names))
+        for name in names:
+            state, reason = self._states.get(name, (MISSING, "it was forgotten"))
+            if before.get(name, (state, ""))[0] != state:
+                self._alerts.add(
+                    "on_subscription_state", subscription=name, state=state, reason=reason
+                )
+            if state not in RUNNABLE:
+                for key in self._running:
+                    if key[0] == name:
+                        self._running[key].stop()
+        for intent in await self._store(partial(self._intents.find, names)):
+            for (name, run, _, _), delivery in self._running.items():
+                if (name, run) == (intent.subscription, intent.run):
+                    delivery.obey(intent)
 
     async def _claim(self) -> None:
         now = self._clock.now()
@@ -154,13 +196,17 @@ class Dispatcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, lane: Lane) -> None:
+        if lane.is_suspect:
+            text = "the last %d owners of a lane of %r fell silent at %d: one event at a time"
+            logger.warning(text, lane.takeovers, lane.subscription, lane.checkpoint)
         try:
-            delivery = self._running[lane.key] = await self._open(lane)
-            if self._stopping.is_set():
-                delivery.stop()
-            await delivery.run()
+            delivery = await self._run(lane)
+            while delivery.skipping is not None and not self._stopping.is_set():
+                delivery = await self._run(await delivery.skip())
             if delivery.is_finished:
                 await delivery.ledger.write(partial(self._finish, lane))
+            elif not self._stopping.is_set():
+                await self._store(partial(self._lanes.release, lane))  # it was paused
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception as error:
@@ -169,12 +215,21 @@ class Dispatcher:
             self._held.discard(lane.key)
             self._running.pop(lane.key, None)
 
+    async def _run(self, lane: Lane) -> Delivery:
+        delivery = self._running[lane.key] = await self._open(lane)
+        if self._stopping.is_set():
+            delivery.stop()
+        await delivery.run()
+        return delivery
+
     async def _open(self, lane: Lane) -> Delivery:
         subscription = self._subscriptions[lane.subscription]
         pace = self._paces[lane.subscription]
         span = Span(Filter(types=tuple(subscription.handlers)))
         tally = None
+        read_page: Reader = self._tail.read_page
         if lane.run != LIVE:
+            read_page = self._log.read_page
             replay = await self._store(partial(self._replays.find, lane.run))
             span = Span(replay.matching, replay.end - 1, Replaying(replay.id, replay.reason))
             tally = partial(self._replays.tally, number=replay.id)
@@ -192,11 +247,32 @@ class Dispatcher:
             caller=self._callers[lane.subscription],
             ledger=ledger,
             log=self._log,
+            read_page=read_page,
             parking=self._parking,
             turns=self._turns[lane.subscription],
             pace=pace,
             clock=self._clock,
+            on_dead=partial(self._tell_dead, lane.subscription),
+            on_breaker=partial(self._note_breaker, lane.subscription),
         )
+
+    def _tell_dead(self, name: str, event: Event, attempts: int, error: str) -> None:
+        self._alerts.add("on_dead", event=event, subscription=name, attempts=attempts, error=error)
+
+    def _note_breaker(self, name: str) -> None:
+        """Note whether the live delivery of a subscription fails; its replays are apart.
+
+        The next look puts it on record, and tells the plugins.
+        """
+        is_open = any(
+            delivery.breaker.is_open
+            for (owner, run, _, _), delivery in self._running.items()
+            if (owner, run) == (name, LIVE)
+        )
+        if is_open == (name in self._failing):
+            return
+        self._failing ^= {name}
+        logger.warning("nearly every call of %r fails" if is_open else "%r works again", name)
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
         self._lanes.remove(lane, connection)

@@ -154,7 +154,17 @@ def subscription_options() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 @hookspec
 def tables() -> MetaData:  # type: ignore[empty-body]
-    """Return the tables that the plugin keeps beside the log, such as a read model."""
+    """Return the tables that the plugin keeps beside the log, such as a read model.
+
+    Handlers write to them through ``connection``. `router db upgrade` creates those that do not
+    exist, in code `router.Router.create_tables`; a router does not start without them. One that
+    exists is never altered: how a table changes from one version of the plugin to the next is the
+    plugin's affair; `router db check` says how it differs.
+
+    They are where this ``MetaData`` says: the schema and the prefix of the router's own tables are
+    not added. No two plugins may have a table of one name, nor may one be called like the router's
+    own: begin each name with the plugin's.
+    """
 
 
 @hookspec

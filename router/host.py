@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
 from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -9,8 +11,9 @@ from types import ModuleType
 
 import msgspec
 import pluggy
+from sqlalchemy import MetaData
 
-from router import hookspecs
+from router import hookspecs, plugin_tables
 from router.declarations import Declarations, read_declarations
 from router.errors import PluginError, RouterError
 from router.events import EventType
@@ -25,9 +28,13 @@ from router.loading import (
     find_objects,
     load,
 )
+from router.schema import Tables, make_tables
 from router.sources import Adapter
+from router.threads import Threads
 
-Tables = Mapping[str, Mapping[str, object]]
+Configured = Mapping[str, Mapping[str, object]]
+
+ALERTS = 4  # calls of one plugin's plain alerts at a time
 
 
 class Plugin(msgspec.Struct, frozen=True, eq=False):
@@ -44,6 +51,7 @@ class Plugin(msgspec.Struct, frozen=True, eq=False):
         hooks: Its implementations by the hook's name.
         handlers: What it does with each type of event that it handles.
         declared: What it says about itself.
+        threads: Where its plain alerts are called: one that hangs takes none from another plugin.
     """
 
     name: str
@@ -55,6 +63,7 @@ class Plugin(msgspec.Struct, frozen=True, eq=False):
     hooks: Mapping[str, Implementation]
     handlers: Mapping[EventType, Handler]
     declared: Declarations
+    threads: Threads
 
     @property
     def is_transactional(self) -> bool:
@@ -74,12 +83,22 @@ class Plugin(msgspec.Struct, frozen=True, eq=False):
             return await found.call(given)  # type: ignore[misc]  # an async def gives an awaitable
         return await asyncio.to_thread(found.call, given)
 
+    async def alert(self, hook: str, **given: object) -> None:
+        """Call its implementation of ``hook`` likewise, on a thread that keeps no process alive."""
+        found = self.hooks.get(hook)
+        if found is not None and not found.is_async:
+            call = partial(copy_context().run, found.call, given)
+            await asyncio.get_running_loop().run_in_executor(self.threads, call)
+        else:
+            await self.call(hook, **given)
+
 
 class Host:
     """The plugins of one router, on a pluggy manager of their own.
 
     Args:
         configured: ``[plugins.NAME]`` by name.
+        own: The router's own tables, whose names are taken.
 
     Attributes:
         manager: Knows the hooks and every plugin that can be used, for tracing.
@@ -88,13 +107,14 @@ class Host:
         disabled: The names of those that the configuration turns off.
     """
 
-    def __init__(self, *, configured: Tables) -> None:
+    def __init__(self, *, configured: Configured, own: Tables) -> None:
         self.manager = pluggy.PluginManager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
         self.broken: list[BrokenPlugin] = []
         self.disabled: list[str] = []
         self._configured = configured
+        self._own = own
 
     @classmethod
     def load(
@@ -102,8 +122,9 @@ class Host:
         *,
         directories: Sequence[Path] = (),
         plugins: Sequence[object] = (),
-        configured: Tables | None = None,
+        configured: Configured | None = None,
         entry_points: Iterable[EntryPoint] | None = None,
+        own: Tables | None = None,
     ) -> "Host":
         """Return a host with all plugins that there are; one that fails disturbs no other.
 
@@ -113,13 +134,14 @@ class Host:
                 counts once, as handed over.
             configured: ``[plugins.NAME]`` by name.
             entry_points: What is installed; None looks it up.
+            own: The router's own tables; None are those without schema and prefix.
         """
         if entry_points is None:
             entry_points = metadata.entry_points(group=hookspecs.PROJECT)
         handed_over = {one.__name__ for one in plugins if isinstance(one, ModuleType)}
         installed = [entry for entry in entry_points if entry.value not in handed_over]
         files, missing = find_files(directories)
-        host = cls(configured=configured or {})
+        host = cls(configured=configured or {}, own=own or make_tables())
         host.broken += missing
         host._take([*find_entry_points(installed), *files, *find_objects(plugins)])
         return host
@@ -161,6 +183,9 @@ class Host:
             name, hooks, self._configured.get(name, {}), is_enabled=is_enabled
         )
         self._require_new(name, declared.adapters)
+        if declared.tables is not None:
+            others = self.tables()
+            plugin_tables.require_apart(name, declared.tables, own=self._own, others=others)
         return Plugin(
             name=name,
             origin=candidate.origin,
@@ -171,6 +196,7 @@ class Host:
             hooks=hooks,
             handlers=make_handlers(hooks),
             declared=declared,
+            threads=Threads(ALERTS, name=f"router-alert-{name}"),
         )
 
     def _register(self, module: object, name: str) -> dict[str, Implementation]:
@@ -192,6 +218,23 @@ class Host:
             for adapter in sorted(set(adapters) & set(plugin.declared.adapters)):
                 reason = f"its adapter {adapter!r} is offered by plugin {plugin.name!r} already"
                 raise PluginError(name, f"{reason}: give it another name")
+
+    def require_apart(self, own: Tables) -> None:
+        """Return when no plugin has a table with the name of one of the router's ``own``.
+
+        Raises:
+            PluginError: One has; names both.
+        """
+        for name, tables in self.tables().items():
+            plugin_tables.require_apart(name, tables, own=own, others={})
+
+    def tables(self) -> dict[str, MetaData]:
+        """Return the tables of the plugins that run and keep some, by the plugin's name."""
+        return {
+            plugin.name: plugin.declared.tables
+            for plugin in self.running()
+            if plugin.declared.tables is not None and plugin.declared.tables.tables
+        }
 
     def adapters(self) -> dict[str, Adapter]:
         """Return the adapters of all plugins by name, enabled or not."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, delete, exists, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.errors import RouterError
@@ -19,7 +19,10 @@ from router.progress import dump_ranges, load_ranges
 from router.store import Store
 
 LIVE = 0  # the run of live delivery; a replay's run is its id
+ACTIVE, FAILING, PAUSED, MISSING = "active", "failing", "paused", "missing"
+RUNNABLE = (ACTIVE, FAILING)
 LEASE_MICROS = 6_000_000
+SUSPECT_TAKEOVERS = 2
 FORGOTTEN_MICROS = 86_400_000_000  # after which a worker that is not seen any more is struck off
 
 Key = tuple[str, int, int, int]  # subscription, run, first shard, epoch
@@ -37,6 +40,10 @@ class Lane(msgspec.Struct, frozen=True):
         epoch: Counts the owners; a former one's writes change nothing.
         checkpoint: Settled up to here when the lane was claimed.
         done: Inclusive ranges settled above it.
+        uptime: Microseconds for which former owners ran it, as far as they wrote them down.
+        takeovers: How often in a row an owner fell silent without moving the checkpoint.
+        claimed_at: In microseconds since 1970.
+        owner: The worker that claimed it.
     """
 
     subscription: str
@@ -46,11 +53,24 @@ class Lane(msgspec.Struct, frozen=True):
     epoch: int
     checkpoint: int
     done: list[tuple[int, int]]
+    uptime: int = 0
+    takeovers: int = 0
+    claimed_at: int = 0
+    owner: str = ""
 
     @property
     def key(self) -> Key:
         """What tells this right from all others: subscription, run, first shard and epoch."""
         return self.subscription, self.run, self.first_shard, self.epoch
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether an event in it may have ended the processes of its last owners."""
+        return self.takeovers >= SUSPECT_TAKEOVERS
+
+    def uptime_at(self, moment: int) -> int:
+        """Return for how long it has been run at a ``moment`` of this owner's time."""
+        return self.uptime + max(0, moment - self.claimed_at)
 
     @property
     def shards(self) -> tuple[int, int] | None:
@@ -73,8 +93,16 @@ class Lanes:
         self.worker = str(uuid.uuid4())
         self._pid = pid
 
-    def enrol(self) -> None:
-        """Write this process down as a worker, and strike off those long gone."""
+    def enrol(self, subscriptions: Sequence[str] = ()) -> list[str]:
+        """Write this process down as a worker, and strike off those long gone.
+
+        Args:
+            subscriptions: What it has plugins for.
+
+        Returns:
+            The subscriptions on record that neither this nor any other living worker has a plugin
+            for: they are ``missing`` from now on.
+        """
         worker = self._tables.worker
         with self._store.writing() as connection:
             now = self._store.now()
@@ -86,7 +114,45 @@ class Lanes:
                     pid=self._pid,
                     started_at=now,
                     seen_at=now,
+                    subscriptions=json.dumps(list(subscriptions)),
                 )
+            )
+            return self._mark_missing(connection)
+
+    def _mark_missing(self, connection: Connection) -> list[str]:
+        subscription, worker = self._tables.subscription, self._tables.worker
+        alive = worker.c.seen_at >= self._store.now() - LEASE_MICROS
+        offers = connection.scalars(select(worker.c.subscriptions).where(alive))
+        offered = {name for offer in offers for name in json.loads(offer)}
+        names = connection.scalars(
+            select(subscription.c.name).where(subscription.c.state.in_(RUNNABLE))
+        )
+        missing = sorted(set(names) - offered)
+        gone = {"state": MISSING, "state_reason": "no worker has loaded a plugin of that name"}
+        for name in missing:
+            connection.execute(
+                update(subscription).where(subscription.c.name == name).values(**gone)
+            )
+        return missing
+
+    def states(self, subscriptions: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return the state of each of the ``subscriptions``, and the reason for it."""
+        table = self._tables.subscription
+        query = select(table.c.name, table.c.state, table.c.state_reason)
+        with self._store.reading() as connection:
+            rows = connection.execute(query.where(table.c.name.in_(subscriptions)))
+            return {row.name: (row.state, row.state_reason or "") for row in rows}
+
+    def note_breaker(self, name: str, *, is_open: bool) -> None:
+        """Let everybody see whether nearly every call of a subscription fails."""
+        table = self._tables.subscription
+        old, new = (ACTIVE, FAILING) if is_open else (FAILING, ACTIVE)
+        reason = "nearly every call fails: only what has failed is tried again" if is_open else None
+        with self._store.writing() as connection:
+            connection.execute(
+                update(table)
+                .where(table.c.name == name, table.c.state == old)
+                .values(state=new, state_reason=reason)
             )
 
     def leave(self) -> None:
@@ -114,8 +180,10 @@ class Lanes:
             "options": msgspec.json.encode(options).decode(),
         }
         with self._store.writing() as connection:
-            again = update(subscription).where(subscription.c.name == name).values(**wants)
-            if connection.execute(again).rowcount:
+            mine = update(subscription).where(subscription.c.name == name)
+            if connection.execute(mine.values(**wants)).rowcount:
+                back = mine.where(subscription.c.state.in_((MISSING, FAILING)))
+                connection.execute(back.values(state=ACTIVE, state_reason=None))
                 return
             start = 0
             if options.start == "now":
@@ -125,7 +193,7 @@ class Lanes:
                     name=name,
                     created_at=self._store.now(),
                     start_position=start,
-                    state="active",
+                    state=ACTIVE,
                     **wants,
                 )
             )
@@ -183,13 +251,36 @@ class Lanes:
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing is changed.
         """
-        table = self._tables.lane
-        fence = update(table).where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
         with self._store.writing() as connection:
-            row = {"checkpoint": checkpoint, "done": dump_ranges(list(done)), "takeovers": 0}
-            if connection.execute(fence.values(**row)).rowcount == 0:
-                raise LeaseLost(f"the lane {lane.subscription} {lane.range} has another owner")
+            self.record(connection, lane, checkpoint=checkpoint, done=done)
             yield connection
+
+    def record(
+        self,
+        connection: Connection,
+        lane: Lane,
+        *,
+        checkpoint: int,
+        done: Sequence[tuple[int, int]],
+    ) -> None:
+        """Record within the owner's transaction how far it has come.
+
+        Raises:
+            LeaseLost: Somebody else owns the lane by now; nothing may be changed.
+        """
+        table = self._tables.lane
+        mine = update(table).where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
+        if lane.owner:  # a lane that was forgotten and made anew counts its epochs from the start
+            mine = mine.where(table.c.owner == lane.owner)
+        row = mine.values(
+            checkpoint=checkpoint,
+            done=dump_ranges(list(done)),
+            uptime=lane.uptime_at(self._store.now()),
+            # An event that ends its process lets others be settled, but never the checkpoint pass.
+            takeovers=case((table.c.checkpoint < checkpoint, 0), else_=table.c.takeovers),
+        )
+        if connection.execute(row).rowcount == 0:
+            raise LeaseLost(f"the lane {lane.subscription} {lane.range} has another owner")
 
     def release(self, lane: Lane) -> None:
         """Give one lane back."""
@@ -232,7 +323,7 @@ class Lanes:
             live.c.owner == self.worker,
         )
         is_active = exists().where(
-            subscription.c.name == lane.c.subscription, subscription.c.state == "active"
+            subscription.c.name == lane.c.subscription, subscription.c.state.in_(RUNNABLE)
         )
         return and_(is_active, or_(lane.c.run == LIVE, owns_live))
 
@@ -246,6 +337,10 @@ class Lanes:
             epoch=row.epoch + 1,
             checkpoint=row.checkpoint,
             done=load_ranges(row.done),
+            uptime=row.uptime,
+            takeovers=row.takeovers + (row.owner is not None),
+            claimed_at=self._store.now(),
+            owner=self.worker,
         )
         table = self._tables.lane
         took = connection.execute(
@@ -254,8 +349,8 @@ class Lanes:
             .values(
                 owner=self.worker,
                 epoch=lane.epoch,
-                expires_at=self._store.now() + LEASE_MICROS,
-                takeovers=row.takeovers + (row.owner is not None),
+                expires_at=lane.claimed_at + LEASE_MICROS,
+                takeovers=lane.takeovers,
             )
         )
         return lane if took.rowcount else None

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import Literal, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -28,6 +29,35 @@ class Tally(Protocol):
 
     def __call__(self, connection: Connection, *, done: int, failed: int) -> None:
         """Add ``done`` and ``failed`` within the transaction."""
+
+
+class Work(Protocol):
+    """Calls of handlers within the transaction that settles their events.
+
+    Attributes:
+        settled: The positions that need nothing more once the transaction is committed.
+        counts: What came of how many deliveries.
+    """
+
+    settled: list[int]
+    counts: Counter[Outcome | None]
+
+    def __call__(self, connection: Connection) -> None:
+        """Make the calls; perhaps again, if the transaction came to nothing."""
+
+
+class Changes(NamedTuple):
+    """What is to be written down beside the progress.
+
+    Attributes:
+        advanced: How far blocked subjects have come.
+        released: Subjects that are blocked no more.
+        counts: What came of deliveries.
+    """
+
+    advanced: dict[str, int]
+    released: set[str]
+    counts: Counter[Outcome | None]
 
 
 class Ledger:
@@ -65,8 +95,8 @@ class Ledger:
         self._tally = tally
         self._advanced: dict[str, int] = {}
         self._released: set[str] = set()
-        self._counts: Counter[Outcome] = Counter()
-        self._written = self._state()
+        self._counts: Counter[Outcome | None] = Counter()
+        self._written = self.progress.state
         self._error: Exception | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -74,9 +104,9 @@ class Ledger:
         """Note that ``position`` needs nothing more here."""
         self.progress.settle(position)
 
-    def count(self, outcome: Outcome) -> None:
-        """Count a delivery."""
-        self._counts[outcome] += 1
+    def count(self, outcome: Outcome, number: int = 1) -> None:
+        """Count deliveries."""
+        self._counts[outcome] += number
 
     def advance(self, subject: str, position: int) -> None:
         """Note that a blocked ``subject`` is settled up to ``position``."""
@@ -111,53 +141,97 @@ class Ledger:
         Raises:
             LeaseLost: The lane has another owner; nothing was written.
         """
-        writing = asyncio.ensure_future(self._write(statements, note))
+        await self._shielded(self._write(statements, note))
+
+    async def write_with(self, work: Work) -> None:
+        """Do ``work`` in a transaction that also writes down all progress, with what it settles.
+
+        A cancellation of the caller does not end it. Where the database does not take it, the work
+        is done again in another transaction: the first one has left nothing behind.
+
+        Raises:
+            LeaseLost: The lane has another owner; nothing was written.
+        """
+        await self._shielded(self._write_with(work))
+
+    async def flush(self) -> None:
+        """Write down progress if there is any."""
+        is_new = self.progress.state != self._written or self._counts
+        if is_new or self._advanced or self._released:
+            await self.write()
+
+    async def _shielded(self, work: Coroutine[None, None, None]) -> None:
+        writing = asyncio.ensure_future(work)
         # Nobody may be left to hear of its failure; those who write later are.
         writing.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(writing)
 
-    async def flush(self) -> None:
-        """Write down progress if there is any."""
-        is_new = self._state() != self._written or self._counts
-        if is_new or self._advanced or self._released:
-            await self.write()
-
     async def _write(self, statements: Sequence[Statement], note: Callable[[], None]) -> None:
         async with self._one_at_a_time:
-            if self._error is not None:
-                raise self._error
+            self._require_sound()
             note()
-            state = self._state()
-            work = self._make_work(statements)
-            try:
-                await self.read(work)
-            except Exception as error:
-                self._error = error
-                raise
-            self._written = state
+            progress, changes = self.progress.copy(), self._take_changes()
 
-    def _make_work(self, statements: Sequence[Statement]) -> Callable[[], None]:
-        """Return the transaction that writes down what is true by now."""
-        checkpoint, done = self.progress.checkpoint, self.progress.done
-        advanced, self._advanced = self._advanced, {}
-        released, self._released = self._released, set()
-        counts, self._counts = self._counts, Counter()
+            def transact() -> None:
+                with self._opening(progress, changes) as connection:
+                    counts = Counter(statement(connection) for statement in statements)
+                    self._count(connection, changes.counts, counts)
 
-        def work() -> None:
-            with self._lanes.owning(self.lane, checkpoint=checkpoint, done=done) as connection:
-                self._parking.release(connection, self.lane, sorted(released))
-                for subject, position in advanced.items():
-                    self._parking.advance(connection, self.lane, subject, position)
-                outcomes = Counter(statement(connection) for statement in statements)
-                if self._tally is not None:
-                    self._tally(
-                        connection,
-                        done=counts["done"] + outcomes["done"],
-                        failed=counts["failed"] + outcomes["failed"],
+            await self._commit(transact)
+            self._written = progress.state
+
+    async def _write_with(self, work: Work) -> None:
+        async with self._one_at_a_time:
+            self._require_sound()
+            # The loop may go on taking events meanwhile: those are of the next transaction.
+            progress, changes = self.progress.copy(), self._take_changes()
+            after = progress
+
+            def transact() -> None:
+                nonlocal after
+                with self._opening(progress, changes) as connection:
+                    work(connection)
+                    after = progress.copy()
+                    for position in work.settled:
+                        after.settle(position)
+                    self._lanes.record(
+                        connection, self.lane, checkpoint=after.checkpoint, done=after.done
                     )
+                    self._count(connection, changes.counts, work.counts)
 
-        return work
+            await self._commit(transact)
+            for position in work.settled:
+                self.progress.settle(position)
+            self._written = after.state
 
-    def _state(self) -> tuple[int, int]:
-        """What tells one state of the progress from every other."""
-        return self.progress.cursor, self.progress.pending
+    @contextmanager
+    def _opening(self, progress: Progress, changes: Changes) -> Iterator[Connection]:
+        """Yield a transaction of the lane's owner that begins with what is true by now."""
+        with self._lanes.owning(
+            self.lane, checkpoint=progress.checkpoint, done=progress.done
+        ) as connection:
+            self._parking.release(connection, self.lane, sorted(changes.released))
+            for subject, position in changes.advanced.items():
+                self._parking.advance(connection, self.lane, subject, position)
+            yield connection
+
+    def _count(self, connection: Connection, *counts: Counter[Outcome | None]) -> None:
+        if self._tally is not None:
+            done, failed = (sum(one[key] for one in counts) for key in ("done", "failed"))
+            self._tally(connection, done=done, failed=failed)
+
+    def _take_changes(self) -> Changes:
+        changes = Changes(self._advanced, self._released, self._counts)
+        self._advanced, self._released, self._counts = {}, set(), Counter()
+        return changes
+
+    async def _commit(self, transact: Callable[[], None]) -> None:
+        try:
+            await self.read(transact)
+        except Exception as error:
+            self._error = error
+            raise
+
+    def _require_sound(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -1,13 +1,16 @@
 """Plugins are started, stopped and alerted: one at a time, so that none disturbs another."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from router.errors import PluginError
 from router.host import Plugin
 from router.loading import explain, place_of
 
 logger = logging.getLogger(__name__)
+
+ALERT_SECONDS = 30.0
 
 
 async def start(plugins: Sequence[Plugin]) -> None:
@@ -29,22 +32,50 @@ async def start(plugins: Sequence[Plugin]) -> None:
 async def stop(plugins: Sequence[Plugin]) -> None:
     """Call ``on_stop`` of each plugin, the last one first; a failure is logged, no more."""
     for plugin in reversed(plugins):
-        await _call_quietly(plugin, "on_stop")
+        try:
+            await plugin.call("on_stop")
+        except Exception as error:
+            _log_failure(plugin, "on_stop", error)
 
 
-async def alert(plugins: Sequence[Plugin], hook: str, **given: object) -> None:
-    """Call ``hook``, `on_dead` or `on_subscription_state`, of each plugin that implements it.
+async def alert(
+    plugins: Sequence[Plugin],
+    hook: str,
+    given: Mapping[str, object],
+    *,
+    seconds: float = ALERT_SECONDS,
+) -> None:
+    """Call ``hook``, `on_dead` or `on_subscription_state`, of each plugin that runs and has it.
 
-    A failure is logged, no more.
+    All are called at once, so that none waits for another. A failure is logged, no more.
+
+    Args:
+        plugins: Whom to tell.
+        hook: The hook's name.
+        given: The hook's arguments.
+        seconds: What a call may take: an async one is cancelled then; a plain one is left alone,
+            or, where its plugin's threads were all still busy, never made.
     """
-    for plugin in plugins:
-        await _call_quietly(plugin, hook, **given)
+    told = [plugin for plugin in plugins if plugin.is_enabled and hook in plugin.hooks]
+    # Not even what a plugin cancels within itself is to cancel the caller.
+    await asyncio.gather(
+        *(_alert(plugin, hook, given, seconds=seconds) for plugin in told), return_exceptions=True
+    )
 
 
-async def _call_quietly(plugin: Plugin, hook: str, **given: object) -> None:
+async def _alert(plugin: Plugin, hook: str, given: Mapping[str, object], *, seconds: float) -> None:
+    limit = asyncio.timeout(seconds)
     try:
-        await plugin.call(hook, **given)
-    except Exception as error:
-        # Not what it says: an error's text may hold a phone number.
-        kind = type(error).__name__
-        logger.error("plugin %s: %s() raised %s (%s)", plugin.name, hook, kind, place_of(error))
+        async with limit:
+            await plugin.alert(hook, **given)
+    except (Exception, SystemExit) as error:
+        if limit.expired():
+            logger.error("plugin %s: %s() took more than %g s", plugin.name, hook, seconds)
+        else:
+            _log_failure(plugin, hook, error)
+
+
+def _log_failure(plugin: Plugin, hook: str, error: BaseException) -> None:
+    # Not what it says: an error's text may hold a phone number.
+    kind = type(error).__name__
+    logger.error("plugin %s: %s() raised %s (%s)", plugin.name, hook, kind, place_of(error))

@@ -143,6 +143,8 @@ class EventLog:
         with self.store.reading() as connection:
             end = connection.scalars(select(tables.head.c.position)).one()
             end = end if until is None else min(end, until)
+            if end <= after:
+                return Page((), after, is_last=True)
             rows = connection.execute(query.where(tables.event.c.position <= end)).all()
             found = _read_notifications(connection, tables, rows, max_bytes=max_bytes)
         events = [

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.events import Event
@@ -13,6 +13,8 @@ from router.schema import Tables
 
 RETRY = "retry"
 DEAD = "dead"
+RUNNING = "running"  # the outcome of an attempt whose end is not on record
+ALONE = "alone"  # likewise, of one beside which nothing else ran
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -38,6 +40,9 @@ class Parked(msgspec.Struct, frozen=True):
         attempts: Calls so far.
         parked_at: When the first one failed, in microseconds since 1970.
         next_at: When the next one is due, in microseconds since 1970; None for a dead letter.
+        uptime: The lane's when the first one failed, or when it was last redriven.
+        spent: The calls before it was last redriven: limits count from there.
+        was_alone: Whether its process ended in its last call, while nothing else ran.
     """
 
     position: int
@@ -45,6 +50,9 @@ class Parked(msgspec.Struct, frozen=True):
     attempts: int
     parked_at: int
     next_at: int | None
+    uptime: int = 0
+    spent: int = 0
+    was_alone: bool = False
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -69,9 +77,11 @@ class Parking:
 
     def load(self, connection: Connection, lane: Lane) -> Held:
         """Return what is parked and blocked in ``lane``."""
-        parked, blocked = self._tables.parked, self._tables.blocked
+        parked, blocked, attempt = self._tables.parked, self._tables.blocked, self._tables.attempt
         rows = connection.execute(
-            select(parked).where(*_in_lane(parked.c, lane), parked.c.state == RETRY)
+            select(parked, attempt.c.outcome)
+            .join(attempt, and_(*_last_attempt(parked.c, attempt.c)), isouter=True)
+            .where(*_in_lane(parked.c, lane), parked.c.state == RETRY)
         ).all()
         heads = connection.execute(select(blocked).where(*_in_lane(blocked.c, lane))).all()
         dead = connection.scalars(
@@ -108,14 +118,49 @@ class Parking:
                 parked_at=failure.started_at,
                 next_at=next_at,
                 error=failure.error,
+                uptime=lane.uptime_at(failure.started_at),
             )
         )
         self._record(connection, lane, event.position, number=1, failure=failure)
 
+    def set_aside(self, connection: Connection, lane: Lane, event: Event, *, now: int) -> None:
+        """Park ``event`` before its first attempt, which may end the process."""
+        connection.execute(
+            insert(self._tables.parked).values(
+                subscription=lane.subscription,
+                run=lane.run,
+                position=event.position,
+                subject=event.subject,
+                shard=event.shard,
+                type=event.type,
+                state=RETRY,
+                attempts=0,
+                parked_at=now,
+                next_at=now,
+                error="its first attempt has not ended",
+                uptime=lane.uptime_at(now),
+            )
+        )
+
     def begin_retry(
-        self, connection: Connection, lane: Lane, parked: Parked, *, started_at: int
+        self,
+        connection: Connection,
+        lane: Lane,
+        parked: Parked,
+        *,
+        started_at: int,
+        is_alone: bool = False,
     ) -> None:
-        """Count the next attempt before it is made: a call that kills the process counts too."""
+        """Count the next attempt before it is made: a call that kills the process counts too.
+
+        Args:
+            connection: Of the owner's transaction.
+            lane: The owner's.
+            parked: The delivery as it stands.
+            started_at: Microseconds since 1970.
+            is_alone: Whether nothing else runs in the lane, so that it alone is to blame if the
+                process does not survive.
+        """
         table, attempt = self._tables.parked, self._tables.attempt
         number = parked.attempts + 1
         key = _key(table.c, lane, parked.position)
@@ -127,7 +172,7 @@ class Parking:
                 position=parked.position,
                 number=number,
                 started_at=started_at,
-                outcome="running",
+                outcome=ALONE if is_alone else RUNNING,
             )
         )
 
@@ -193,12 +238,6 @@ class Parking:
         if subjects:
             connection.execute(one, [{"released": subject} for subject in subjects])
 
-    def count(self, connection: Connection, lane: Lane) -> int:
-        """Count the deliveries of the lane's run that wait for another attempt."""
-        table = self._tables.parked
-        query = select(func.count()).where(*_run_of(table.c, lane), table.c.state == RETRY)
-        return connection.scalars(query).one()
-
     def _record(
         self, connection: Connection, lane: Lane, position: int, *, number: int, failure: Failure
     ) -> None:
@@ -229,6 +268,15 @@ def _in_lane(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: AN
     return [*_run_of(columns, lane), columns.shard.between(*lane.range)]
 
 
+def _last_attempt(parked: Any, attempt: Any) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    return [
+        attempt.subscription == parked.subscription,
+        attempt.run == parked.run,
+        attempt.position == parked.position,
+        attempt.number == parked.attempts,
+    ]
+
+
 def _make_parked(row: Row[*tuple[Any, ...]]) -> Parked:
     return Parked(
         position=row.position,
@@ -236,4 +284,7 @@ def _make_parked(row: Row[*tuple[Any, ...]]) -> Parked:
         attempts=row.attempts,
         parked_at=row.parked_at,
         next_at=row.next_at,
+        uptime=row.uptime,
+        spent=row.spent,
+        was_alone=row.outcome == ALONE and row.attempts > row.spent,
     )

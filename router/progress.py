@@ -1,6 +1,7 @@
 """How far a lane has come: the checkpoint, and what is settled above it."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 
 
@@ -20,6 +21,13 @@ class Progress:
         self._pending: dict[int, None] = {}  # in the order taken, which ascends
         self._done = sorted(done)
 
+    def copy(self) -> "Progress":
+        """Return one that goes its own way from here."""
+        other = Progress(self.cursor)
+        other._pending = dict(self._pending)
+        other._done = list(self._done)
+        return other
+
     def take(self, positions: Iterable[int], *, reached: int) -> list[int]:
         """Move the cursor to ``reached`` and return which of ``positions`` are to be handled."""
         fresh = [position for position in positions if not self._is_done(position)]
@@ -32,6 +40,16 @@ class Progress:
         """Note that ``position`` needs nothing more here."""
         del self._pending[position]
 
+    def skip(self, position: int) -> None:
+        """Settle everything up to ``position``."""
+        for one in [one for one in self._pending if one <= position]:
+            del self._pending[one]
+        self.take((), reached=position)
+
+    def is_pending(self, position: int) -> bool:
+        """Whether ``position`` is taken and not settled."""
+        return position in self._pending
+
     @property
     def is_caught_up(self) -> bool:
         """Whether the cursor has passed all that was settled on record when the lane was taken."""
@@ -41,6 +59,11 @@ class Progress:
     def pending(self) -> int:
         """How many positions are taken and not settled."""
         return len(self._pending)
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """What tells one state of it from every other."""
+        return self.cursor, len(self._pending)
 
     @property
     def checkpoint(self) -> int:
@@ -62,7 +85,8 @@ class Progress:
         return ranges + [(max(first, self.cursor + 1), last) for first, last in self._done]
 
     def _is_done(self, position: int) -> bool:
-        return any(first <= position <= last for first, last in self._done)
+        at = bisect_right(self._done, position, key=lambda span: span[0])
+        return at > 0 and position <= self._done[at - 1][1]
 
 
 def dump_ranges(ranges: list[tuple[int, int]]) -> str:

@@ -7,13 +7,13 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from router import audit, replay_lanes
 from router.errors import RouterError, UnknownName
 from router.filters import Filter
 from router.hookspecs import ReplayPolicy
-from router.lanes import LIVE, Lane, tile
+from router.lanes import Lane
 from router.log import EventLog
-
-PLANNED, RUNNING, DONE = "planned", "running", "done"
+from router.replay_lanes import DONE, PLANNED, RUNNING
 
 
 class Refused(RouterError):
@@ -164,7 +164,7 @@ class Replays:
             Refused: The plan does not allow it.
         """
         plan.require_allowed()
-        table, audit = self._tables.replay, self._tables.audit
+        table = self._tables.replay
         matching = msgspec.structs.replace(plan.matching, types=plan.types)
         now = self._store.now()
         values: dict[str, object] = {
@@ -185,14 +185,14 @@ class Replays:
         with self._store.writing() as connection:
             key = connection.execute(insert(table).values(values)).inserted_primary_key
             number = cast("Sequence[int]", key)[0]
-            connection.execute(
-                insert(audit).values(
-                    at=now,
-                    actor=by,
-                    action="replay start",
-                    target=f"replay {number} of {plan.subscription}",
-                    detail=json.dumps({"reason": reason, "total": plan.total}),
-                )
+            audit.record(
+                connection,
+                self._tables,
+                at=now,
+                actor=by,
+                action="replay start",
+                target=f"replay {number} of {plan.subscription}",
+                detail={"reason": reason, "total": plan.total},
             )
         return self.find(number)
 
@@ -220,25 +220,16 @@ class Replays:
 
     def take_up(self, subscriptions: Sequence[str]) -> None:
         """Make the lanes of the replays that are planned for ``subscriptions``."""
-        table, lane = self._tables.replay, self._tables.lane
+        table = self._tables.replay
         planned = select(table).where(
             table.c.state == PLANNED, table.c.subscription.in_(subscriptions)
         )
         with self._store.reading() as connection:
             if connection.execute(planned).first() is None:
                 return  # the usual case costs no write
-        live = select(func.count()).where(lane.c.run == LIVE)
         with self._store.writing() as connection:
             for row in connection.execute(planned).all():
-                mine = live.where(lane.c.subscription == row.subscription)
-                tile(
-                    connection,
-                    self._store,
-                    row.subscription,
-                    run=row.id,
-                    after=row.from_position - 1,
-                    lanes=connection.scalars(mine).one(),
-                )
+                replay_lanes.make(connection, self._store, row, after=row.from_position - 1)
                 started = {"state": RUNNING, "started_at": self._store.now()}
                 connection.execute(update(table).where(table.c.id == row.id).values(**started))
 

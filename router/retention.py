@@ -1,14 +1,14 @@
 """How long history is kept: old events that nobody needs any more are counted, then deleted."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, select
 
+from router import audit
 from router.events import as_micros, as_rfc3339
 from router.store import Store
 
@@ -126,16 +126,21 @@ class Retention:
         return min(position for position in found if position is not None)
 
     def _write_down(self, plan: Plan, *, by: str) -> None:
-        detail = {"before": as_rfc3339(plan.before), "floor": plan.floor, "total": plan.total}
+        detail = {
+            "before": as_rfc3339(plan.before),
+            "floor": plan.floor,
+            "last": plan.last,
+            "total": plan.total,
+        }
         with self._store.writing() as connection:
-            connection.execute(
-                insert(self._tables.audit).values(
-                    at=self._store.now(),
-                    actor=by,
-                    action="db prune",
-                    target="events",
-                    detail=json.dumps(detail),
-                )
+            audit.record(
+                connection,
+                self._tables,
+                at=self._store.now(),
+                actor=by,
+                action="db prune",
+                target="events",
+                detail=detail,
             )
 
     def _delete_events(

@@ -1,53 +1,27 @@
-"""Failed deliveries of one lane: parked, tried again, and followed by what waited behind them."""
+"""Failed deliveries of one lane: tried again when it is time, and followed by what waited."""
 
-import asyncio
-import heapq
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
 from sqlalchemy import Connection
 
-from router.attempts import Attempt, Attempts
+from router.agenda import Agenda
+from router.attempts import Attempts
+from router.batches import Attempt
+from router.breaker import Breaker
+from router.clock import Clock
 from router.events import Event
 from router.filters import Filter
+from router.firsts import Firsts
 from router.ledger import Ledger, Outcome
 from router.log import EventLog
-from router.options import Options
 from router.parking import Held, Parked, Parking
-from router.retry import is_exhausted, next_delay
 from router.slots import Slots
-from router.subscriptions import Failed
-
-logger = logging.getLogger("router.delivery")
+from router.subscriptions import Failed, Subscription
+from router.verdicts import Verdicts
 
 PAGE = 100  # events of a released subject read at a time
-
-
-class Clock(msgspec.Struct, frozen=True):
-    """Time and chance, passed in so that tests can hold them still.
-
-    Attributes:
-        now: Microseconds since 1970, by the database's clock.
-        sleep: Waits for some seconds.
-        random: A number from 0 to below 1.
-    """
-
-    now: Callable[[], int]
-    sleep: Callable[[float], Awaitable[None]]
-    random: Callable[[], float]
-
-    async def wait_for(self, event: asyncio.Event, *, seconds: float) -> bool:
-        """Wait until ``event`` is set, but no longer than ``seconds``; whether it is set."""
-        timer = asyncio.ensure_future(self.sleep(seconds))
-        setting = asyncio.ensure_future(event.wait())
-        try:
-            await asyncio.wait((timer, setting), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            setting.cancel()
-        return event.is_set()
 
 
 class Retries:
@@ -55,45 +29,66 @@ class Retries:
 
     Args:
         matching: Which events the lane delivers.
-        options: The subscription's.
-        attempts: Makes attempts and writes down what came of them.
+        subscription: Whose they are.
+        attempts: Makes attempts.
+        firsts: Makes first attempts at what waited.
         slots: Where attempts find their place.
+        verdicts: Says what a failure means.
+        agenda: What is tried again, and when.
+        breaker: While it is open, no first attempt is made but as a probe.
+
+    Attributes:
+        is_alone: Whether each attempt is made by itself, and is on record before it is made.
     """
 
     def __init__(
         self,
         *,
         matching: Filter,
-        options: Options,
+        subscription: Subscription,
         attempts: Attempts,
+        firsts: Firsts,
         slots: Slots,
         ledger: Ledger,
         log: EventLog,
         parking: Parking,
+        verdicts: Verdicts,
+        agenda: Agenda,
+        breaker: Breaker,
         clock: Clock,
     ) -> None:
+        self.is_alone = False
         self._matching = matching
-        self._options = options
+        self._options = subscription.options
+        self._is_transactional = subscription.is_transactional
         self._attempts = attempts
+        self._firsts = firsts
         self._slots = slots
         self._ledger = ledger
         self._log = log
         self._parking = parking
+        self._verdicts = verdicts
+        self._agenda = agenda
+        self._breaker = breaker
         self._clock = clock
-        self._waiting: list[tuple[int, int, Parked]] = []  # a heap, by the time they are due
-        self._released: list[str] = []  # found blocked for no reason: their owner died meanwhile
+        self._released: list[str] = []  # subjects that are blocked for no reason any more
         self._underway = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is tried again, now or later."""
-        return not (self._waiting or self._released or self._underway)
+        return not (self._agenda or self._released or self._underway)
+
+    @property
+    def has_probes(self) -> bool:
+        """Whether something is tried again, now or later, that tells an open breaker to close."""
+        return bool(self._agenda or self._underway)
 
     def resume(self, held: Held) -> None:
         """Take up what an earlier owner of the lane left parked and blocked."""
         self._ledger.blocked.update(held.blocked)
         for parked in held.retries:
-            self._schedule(parked)
+            self._agenda.add(parked)
         held_by = {parked.position for parked in held.retries}
         if self._options.on_dead == "hold":
             held_by |= held.dead
@@ -101,72 +96,89 @@ class Retries:
             subject for subject, position in held.blocked.items() if position not in held_by
         ]
 
+    def redrive(self, parked: Sequence[Parked]) -> None:
+        """Take up dead letters that are to be tried again by now."""
+        for one in parked:
+            self._agenda.add(one)
+
+    def let_go(self, removed: Sequence[Parked]) -> None:
+        """Let the subjects go on that waited behind deliveries which are no more."""
+        blocked = self._ledger.blocked
+        gone = {one.position for one in removed}
+        self._released += [
+            one.subject for one in removed if blocked.get(one.subject) == one.position
+        ]
+        self._agenda.drop(gone)
+
     def seconds_to_next(self) -> float | None:
         """How long until the next attempt is due; None if there is none that could be made."""
-        if not (self._waiting and self._ledger.progress.is_caught_up):
+        if not self._ledger.progress.is_caught_up:
             return None
-        return max(0.0, (self._waiting[0][0] - self._clock.now()) / 1_000_000)
+        return self._agenda.seconds_to_next(self._clock.now())
 
     def start_due(self) -> None:
         """Begin every attempt whose time has come."""
+        for work in self.take_due():
+            self._start(work)
+
+    def take_due(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Yield, one by one, all that is to be done by now."""
         if not self._ledger.progress.is_caught_up:
             return  # what is settled on record ahead may be blocked: nothing is let go before
-        while self._released:
-            self._start(partial(self._catch_up, self._released.pop()))
-        while self._waiting and self._waiting[0][0] <= self._clock.now():
-            _, _, parked = heapq.heappop(self._waiting)
-            self._start(partial(self._retry, parked))
+        for parked in self._agenda.take_due(self._clock.now()):
+            yield partial(self._retry, parked)
+        while self._released and not (self._breaker.is_open and self.has_probes):
+            yield partial(self._catch_up, self._released.pop())
 
-    async def deliver(self, event: Event, *, is_behind: bool = False) -> bool:
-        """Make the first attempt; whether it failed and the event's subject now waits.
+    async def deliver_alone(self, event: Event, *, is_behind: bool = False) -> bool:
+        """Put the event on record as parked, then make its first attempt like any further one.
 
-        Args:
-            event: The event.
-            is_behind: Whether its subject was blocked already, by an earlier event.
+        Returns:
+            Whether it failed and its subject now waits.
         """
-        ledger, lane = self._ledger, self._ledger.lane
-        judge = partial(self._judge, attempts=1, since=None, chance=self._clock.random())
+        now, lane = self._clock.now(), self._ledger.lane
+        must_wait = self._verdicts.must_wait(now) and not is_behind
 
-        def note() -> None:
-            if is_behind:
-                ledger.advance(event.subject, event.position)
-            else:
-                ledger.settle(event.position)
-
-        def record(connection: Connection, failed: Failed | None) -> Outcome | None:
-            if failed is None:
-                return "done"
-            next_at = judge(failed)
-            self._parking.park(connection, lane, event, failure=failed.failure, next_at=next_at)
-            if self._must_wait(next_at) and not is_behind:
+        def record(connection: Connection) -> None:
+            self._parking.set_aside(connection, lane, event, now=now)
+            if must_wait:
                 self._parking.block(connection, lane, event)
-            return "failed" if next_at is None else None
 
-        failed = await self._attempts.make(Attempt(event, 1, note, record))
-        if failed is None:
-            return False
-        must_wait = self._keep(make_parked(event, failed, next_at=judge(failed)))
-        if must_wait and not is_behind:
-            ledger.blocked[event.subject] = event.position
-        return must_wait
+        note = partial(self._firsts.note, event, is_behind=is_behind)
+        await self._ledger.write(record, note=note)
+        parked = Parked(event.position, event.subject, 0, now, now, lane.uptime_at(now))
+        if is_behind:
+            return await self._try_again(parked)
+        if must_wait:
+            self._ledger.blocked[event.subject] = event.position
+        await self._retry(parked)
+        return event.subject in self._ledger.blocked
 
     async def _retry(self, parked: Parked) -> None:
         """Make the next attempt, and let the subject go on unless it has to wait for another."""
-        if parked.attempts >= self._options.retry.attempts:
+        if self._verdicts.is_spent(parked):
             must_wait = await self._give_up(parked)
         else:
             must_wait = await self._try_again(parked)
         if not must_wait and self._ledger.blocked.get(parked.subject) == parked.position:
-            await self._catch_up(parked.subject)
+            if self._breaker.is_open and self.has_probes:
+                self._released.append(parked.subject)  # what is behind it would be tried anew
+            else:
+                await self._catch_up(parked.subject)
 
     async def _try_again(self, parked: Parked) -> bool:
         lane, number = self._ledger.lane, parked.attempts + 1
-        judge = partial(
-            self._judge, attempts=number, since=parked.parked_at, chance=self._clock.random()
-        )
+        chance = self._clock.random()
+
+        def judge(failed: Failed) -> int | None:
+            attempts = number - parked.spent
+            return self._verdicts.judge(failed, parked, attempts=attempts, chance=chance)
 
         def begin(connection: Connection) -> None:
-            self._parking.begin_retry(connection, lane, parked, started_at=self._clock.now())
+            now = self._clock.now()
+            self._parking.begin_retry(
+                connection, lane, parked, started_at=now, is_alone=self.is_alone
+            )
 
         def record(connection: Connection, failed: Failed | None) -> Outcome | None:
             if failed is None:
@@ -184,11 +196,18 @@ class Retries:
             return "failed" if next_at is None else None
 
         event = await self._ledger.read(partial(self._log.find, str(parked.position)))
-        failed = await self._attempts.make(Attempt(event, number, _nothing, record, begin))
+        if self._is_transactional:
+            only = Attempt(event, number, record, lambda failed: True, settles=False)
+            [ended] = await self._attempts.call_within([only], begin=begin)
+            failed = ended.failed
+        else:
+            failed = await self._attempts.call(event, number=number, begin=begin)
+            await self._ledger.write(partial(record, failed=failed))
         if failed is None:
+            self._verdicts.accept()
             return False
         again = msgspec.structs.replace(parked, attempts=number, next_at=judge(failed))
-        return self._keep(again)
+        return self._verdicts.pronounce(again, self._attempts.tell(event), failed)
 
     async def _give_up(self, parked: Parked) -> bool:
         """Make a dead letter of what has no attempt left, since an owner died in the last one."""
@@ -197,13 +216,20 @@ class Retries:
             f"given up after {parked.attempts} attempts: the end of the last one was not seen, "
             "or fewer are allowed by now"
         )
+        if parked.was_alone:
+            error = (
+                "given up: the process ended in this call, while no other was under way, after "
+                "others had ended at this place before"
+            )
 
         def record(connection: Connection) -> Outcome:
             self._parking.give_up(connection, lane, parked.position, error=error)
             return "failed"
 
         await self._ledger.write(record)
-        return self._must_wait(None)
+        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
+        self._verdicts.bury(self._attempts.tell(event), parked.attempts, error)
+        return self._verdicts.must_wait(None)
 
     async def _catch_up(self, subject: str) -> None:
         """Hand over what waited behind a blocked ``subject``, then let it go on with the rest."""
@@ -220,56 +246,28 @@ class Retries:
                     matching=matching,
                 )
             )
-            for event in page.events:
-                if await self.deliver(event, is_behind=True):
-                    return
+            if await self._catch_up_with(page.events):
+                return
             # Nothing is awaited between this comparison and the release: no event slips through.
             if page.is_last and progress.cursor == reached:
                 self._ledger.release(subject)
                 return
 
-    def _judge(
-        self, failed: Failed, *, attempts: int, since: int | None, chance: float
-    ) -> int | None:
-        """When the next attempt is due; None if there is none. The same whenever it is asked.
-
-        Args:
-            failed: How the last one failed.
-            attempts: How many there were.
-            since: When the first of them began; None where that is the last one.
-            chance: A number from 0 to below 1.
-        """
-        policy, failure = self._options.retry, failed.failure
-        ended_at = failure.started_at + int(failure.duration * 1_000_000)
-        waited = (ended_at - (failure.started_at if since is None else since)) / 1_000_000
-        if failed.is_final or is_exhausted(policy, attempts=attempts, waited=waited):
-            return None
-        delay = failed.after
-        if delay is None:
-            delay = next_delay(policy, attempts=attempts, random=lambda: chance)
-        return ended_at + int(delay * 1_000_000)
-
-    def _must_wait(self, next_at: int | None) -> bool:
-        """Whether the events behind a failed one of their subject wait."""
-        if self._options.order == "none":
-            return False
-        return next_at is not None or self._options.on_dead == "hold"
-
-    def _keep(self, parked: Parked) -> bool:
-        """Try again what is not dead; whether its subject waits."""
-        name, position = self._ledger.lane.subscription, parked.position
-        # Not what the handler said: it may hold a phone number. The error is on record.
-        if parked.next_at is None:
-            logger.error("%s: attempt %d at %d was the last", name, parked.attempts, position)
-        else:
-            pause = (parked.next_at - self._clock.now()) / 1_000_000
-            text = "%s: attempt %d at %d failed, the next one comes in %.1f s"
-            logger.warning(text, name, parked.attempts, position, pause)
-            self._schedule(parked)
-        return self._must_wait(parked.next_at)
-
-    def _schedule(self, parked: Parked) -> None:
-        heapq.heappush(self._waiting, (parked.next_at or 0, parked.position, parked))
+    async def _catch_up_with(self, events: Sequence[Event]) -> bool:
+        """Hand over ``events`` of a blocked subject; whether one failed and the rest waits."""
+        left = list(events)
+        while left:
+            count = 1
+            if self.is_alone:
+                must_wait = await self.deliver_alone(left[0], is_behind=True)
+            elif self._is_transactional:
+                count, must_wait = await self._firsts.deliver_together(left, is_behind=True)
+            else:
+                must_wait = await self._firsts.deliver(left[0], is_behind=True)
+            if must_wait:
+                return True
+            del left[:count]
+        return False
 
     def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -278,18 +276,3 @@ class Retries:
 
         self._underway += 1
         self._slots.add(run)
-
-
-def make_parked(event: Event, failed: Failed, *, next_at: int | None) -> Parked:
-    """Return the delivery of ``event`` as it stands after its first attempt."""
-    return Parked(
-        position=event.position,
-        subject=event.subject,
-        attempts=1,
-        parked_at=failed.failure.started_at,
-        next_at=next_at,
-    )
-
-
-def _nothing() -> None:
-    """A further attempt leaves the progress as it is: the first one has settled the event."""

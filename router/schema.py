@@ -29,6 +29,12 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
+# Taken before tables are made or changed: whoever comes second waits, and then finds the work done.
+LOCKS = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(1819239282, 1)",
+}
+
 # SQLite makes a column the row's own number only where it is called INTEGER.
 Position = BigInteger().with_variant(Integer(), "sqlite")
 

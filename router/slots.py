@@ -13,6 +13,10 @@ class Slots:
     Args:
         limit: How many at a time.
         on_change: Called whenever one has ended.
+
+    Attributes:
+        is_closed: Whether nothing is begun any more.
+        is_cut: Whether what was under way has been cancelled, too.
     """
 
     def __init__(self, limit: int, *, on_change: Callable[[], None]) -> None:
@@ -21,12 +25,17 @@ class Slots:
         self._line: deque[Work] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_closed = False
+        self.is_cut = False
         self._error: BaseException | None = None
 
     def add(self, work: Work) -> None:
         """Run ``work`` when a slot is free; never, once the slots are closed."""
         self._line.append(work)
         self._fill()
+
+    def finish(self, work: Work) -> None:
+        """Run ``work`` at once, even when closed: it is the end of something that has begun."""
+        self._start(work)
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -35,6 +44,7 @@ class Slots:
     def cancel(self) -> None:
         """Begin nothing any more, and cancel what is under way."""
         self.close()
+        self.is_cut = True
         for task in self._tasks:
             task.cancel()
 
@@ -50,9 +60,12 @@ class Slots:
 
     def _fill(self) -> None:
         while self._line and len(self._tasks) < self._limit and not self.is_closed:
-            task = asyncio.get_running_loop().create_task(self._line.popleft()())
-            self._tasks.add(task)
-            task.add_done_callback(self._end)
+            self._start(self._line.popleft())
+
+    def _start(self, work: Work) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

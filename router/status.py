@@ -1,15 +1,17 @@
 """How subscriptions and workers stand, read from the database alone."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from router.errors import UnknownName
 from router.events import as_rfc3339, from_micros
 from router.lanes import LEASE_MICROS, LIVE
 from router.options import explain_unknown
 from router.parking import DEAD, RETRY
+from router.schema import Tables
 from router.store import Store
 
 
@@ -24,7 +26,11 @@ class SubscriptionStatus(msgspec.Struct, frozen=True):
         retrying: How many deliveries wait for another attempt.
         blocked: How many subjects wait behind one of those, or behind a dead letter.
         dead: How many deliveries were given up.
+        state: ``active``; ``failing``, while nearly everything does and nothing new is tried;
+            ``paused`` by somebody; ``missing``, where its plugin is gone.
         last_error: Why it last failed, as far as that is on record still.
+        state_reason: Why it is in that state, where somebody said so.
+        lanes: How many it has.
     """
 
     name: str
@@ -37,9 +43,17 @@ class SubscriptionStatus(msgspec.Struct, frozen=True):
     dead: int
     state: str
     last_error: str | None
+    state_reason: str | None
+    lanes: int
 
     def as_dict(self) -> dict[str, object]:
-        """The subscription as every JSON output shows it."""
+        """The subscription as lists in JSON show it."""
+        fields = self.as_details()
+        del fields["state_reason"], fields["lanes"]
+        return fields
+
+    def as_details(self) -> dict[str, object]:
+        """The same, and what is shown of one alone."""
         return msgspec.structs.asdict(self)
 
 
@@ -98,9 +112,7 @@ class Status:
             UnknownName: There is none.
         """
         with self._store.reading() as connection:
-            known = connection.scalars(select(self._tables.subscription.c.name)).all()
-            if name not in known:
-                raise UnknownName(f"the subscription {name!r} {explain_unknown(name, known)}")
+            find_subscription(connection, self._tables, name)
             return self._describe(connection, name)
 
     def workers(self, *, limit: int | None = None, after: str = "") -> list[WorkerStatus]:
@@ -128,7 +140,7 @@ class Status:
         table, head = self._tables.subscription, self._tables.head
         row = connection.execute(select(table).where(table.c.name == name)).one()
         newest = connection.scalars(select(head.c.position)).one()
-        checkpoint = connection.scalars(self._lowest_checkpoint(name)).one()
+        checkpoint, lanes = connection.execute(self._lanes(name)).one()
         if checkpoint is None:
             checkpoint = row.start_position
         counts = connection.execute(self._count_parked(name))
@@ -144,6 +156,8 @@ class Status:
             dead=parked.get(DEAD, 0),
             state=row.state,
             last_error=row.last_error or connection.scalars(self._newest_error(name)).first(),
+            state_reason=row.state_reason,
+            lanes=lanes,
         )
 
     def _age(self, connection: Connection, *, after: int, until: int) -> float:
@@ -162,9 +176,10 @@ class Status:
         waited: int = self._store.now() - received_at
         return max(0.0, waited / 1_000_000)
 
-    def _lowest_checkpoint(self, name: str) -> Select[int | None]:
+    def _lanes(self, name: str) -> Select[int | None, int]:
+        """The lowest checkpoint of its lanes, and how many there are."""
         lane = self._tables.lane
-        return select(func.min(lane.c.checkpoint)).where(
+        return select(func.min(lane.c.checkpoint), func.count()).where(
             lane.c.subscription == name, lane.c.run == LIVE
         )
 
@@ -188,3 +203,17 @@ class Status:
             .order_by(parked.c.parked_at.desc())
             .limit(1)
         )
+
+
+def find_subscription(connection: Connection, tables: Tables, name: str) -> Row[*tuple[Any, ...]]:
+    """Return the row of the subscription of that name.
+
+    Raises:
+        UnknownName: There is none.
+    """
+    table = tables.subscription
+    row = connection.execute(select(table).where(table.c.name == name)).first()
+    if row is None:
+        known = connection.scalars(select(table.c.name)).all()
+        raise UnknownName(f"the subscription {name!r} {explain_unknown(name, known)}")
+    return row

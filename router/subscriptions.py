@@ -3,25 +3,31 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import cast
 
 import msgspec
 from sqlalchemy import Connection
 
+from router.crew import Crew
 from router.errors import Unavailable
 from router.events import Event, EventType
 from router.handlers import Handler
 from router.hookspecs import Context, ReplayPolicy
+from router.lending import SAVEPOINT, Lent
 from router.log import EventLog
 from router.options import Options
 from router.parking import Failure
 from router.retry import Reject, Retry
-from router.threads import Threads
 
 MAX_ERROR = 2_000  # characters of an error that are kept
 MAX_TRACEBACK = 20_000
+NO_CONTEXT = cast(
+    "Context", None
+)  # for handlers that do not ask for it: it costs as much as their call
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -41,6 +47,11 @@ class Subscription(msgspec.Struct, frozen=True):
     def is_transactional(self) -> bool:
         """Whether its effects are written in the transaction that settles the event."""
         return any(handler.is_transactional for handler in self.handlers.values())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all its handlers are plain functions."""
+        return not any(handler.is_async for handler in self.handlers.values())
 
     @property
     def policies(self) -> dict[str, ReplayPolicy]:
@@ -80,6 +91,13 @@ class Undone(Unavailable):
         self.failed = failed
 
 
+class _LeftOpen(Exception):
+    """Says what a handler did wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("the handler left a savepoint open: end it with commit() or rollback()")
+
+
 class Caller:
     """Calls the handlers of one subscription, plain functions on threads of its own.
 
@@ -87,6 +105,9 @@ class Caller:
         subscription: Whose.
         log: For handlers that read.
         clock: Seconds since 1970.
+
+    Attributes:
+        crew: The threads.
     """
 
     def __init__(
@@ -96,9 +117,7 @@ class Caller:
         self._log = log
         self._clock = clock
         self._timeout = subscription.options.timeout
-        self._threads = Threads(
-            subscription.options.concurrency, name=f"router-{subscription.name}"
-        )
+        self.crew = Crew(subscription.options.concurrency, name=f"router-{subscription.name}")
 
     async def call(
         self, event: Event, *, attempt: int, on_return: Callable[[], None] = lambda: None
@@ -118,41 +137,19 @@ class Caller:
         handler = self.subscription.handlers.get(event.type)
         if handler is not None and handler.is_async:
             return await self._await(handler, event, attempt=attempt, on_return=on_return)
-        call = self._threads.submit(self._run, event, attempt=attempt)
+        call = self.crew.submit(partial(self.call_plain, event, attempt=attempt))
         loop = asyncio.get_running_loop()
         call.add_done_callback(lambda _: _tell(loop, on_return))
         return await asyncio.wrap_future(call)
 
-    def call_within(self, connection: Connection, event: Event, *, attempt: int) -> Failed | None:
-        """Call a transactional handler in a savepoint of ``connection``; for a storage thread.
-
-        Raises:
-            Undone: It ended the transaction, or made the database do so.
-        """
-        savepoint = connection.begin_nested()
-        with _lent(connection):
-            failed = self._run(event, connection, attempt=attempt)
-        try:
-            if failed is None:
-                savepoint.commit()
-            else:
-                savepoint.rollback()
-        except Exception as error:  # the database's, or SQLAlchemy's confusion
-            raise Undone(failed or self._fail(error, self._clock())) from error
-        return failed
-
-    def close(self) -> None:
-        """Let go of the threads; one that still runs a handler ends with it."""
-        self._threads.shutdown(cancel_futures=True)
-
-    def _run(
+    def call_plain(
         self, event: Event, connection: Connection | None = None, *, attempt: int
     ) -> Failed | None:
-        """Call a plain handler."""
+        """Call a plain handler on this very thread, and return how it failed, or None."""
         started = self._clock()
         try:
             handler = self._find(event)
-            handler.call(event, self._make_context(attempt, started), connection)
+            handler.call(event, self._make_context(handler, attempt, started), connection)
             took = self._clock() - started
             if took > self._timeout:
                 raise TimeoutError(f"the handler returned only after {took:.3f} s")
@@ -160,12 +157,39 @@ class Caller:
             return self._fail(error, started)
         return None
 
+    def call_within(self, lent: Lent, event: Event, *, attempt: int) -> Failed | None:
+        """Call a transactional handler in a savepoint of its own; for a storage thread.
+
+        Raises:
+            Undone: It ended the transaction, or made the database do so.
+        """
+        connection = lent.connection
+        # Not SQLAlchemy's own savepoint, which takes as long as all the rest of it.
+        connection.exec_driver_sql(f"SAVEPOINT {SAVEPOINT}")
+        with lent.lending():
+            failed = self.call_plain(event, connection, attempt=attempt)
+        try:
+            if connection.in_nested_transaction():
+                failed = failed or self._fail(_LeftOpen(), self._clock())
+                while (inner := connection.get_nested_transaction()) is not None:
+                    inner.rollback()
+            if failed is not None:
+                connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            connection.exec_driver_sql(f"RELEASE SAVEPOINT {SAVEPOINT}")
+        except Exception as error:  # the database's, or SQLAlchemy's confusion
+            raise Undone(failed or self._fail(error, self._clock())) from error
+        return failed
+
+    def close(self) -> None:
+        """Let go of the threads; one that still runs a handler ends with it."""
+        self.crew.close()
+
     async def _await(
         self, handler: Handler, event: Event, *, attempt: int, on_return: Callable[[], None]
     ) -> Failed | None:
         """Call an async handler, in a task of its own: what it does to that harms no other."""
         started = self._clock()
-        context = self._make_context(attempt, started)
+        context = self._make_context(handler, attempt, started)
         task = asyncio.get_running_loop().create_task(_catch(handler, event, context))
         task.add_done_callback(lambda _: on_return())
         try:
@@ -191,7 +215,9 @@ class Caller:
             raise Reject(f"the plugin has no handler for the type {event.type!r} any more")
         return handler
 
-    def _make_context(self, attempt: int, started: float) -> Context:
+    def _make_context(self, handler: Handler, attempt: int, started: float) -> Context:
+        if "context" not in handler.names:
+            return NO_CONTEXT
         deadline = datetime.fromtimestamp(started, UTC) + timedelta(seconds=self._timeout)
         return Context(attempt, deadline, self.subscription.name, self._log)
 
@@ -228,22 +254,6 @@ async def _catch(handler: Handler, event: Event, context: Context) -> BaseExcept
 def _tell(loop: asyncio.AbstractEventLoop, on_return: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop was closed before the handler returned
         loop.call_soon_threadsafe(on_return)
-
-
-@contextmanager
-def _lent(connection: Connection) -> Iterator[None]:
-    """Keep a handler from ending the transaction that it takes part in."""
-
-    def refuse() -> None:
-        raise RuntimeError("the router ends this transaction, with the event that it is about")
-
-    methods = dict.fromkeys(("commit", "rollback", "close", "invalidate"), refuse)
-    vars(connection).update(methods)
-    try:
-        yield
-    finally:
-        for name in methods:
-            del vars(connection)[name]
 
 
 def _describe(error: BaseException) -> str:

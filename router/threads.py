@@ -41,6 +41,8 @@ class Threads(Executor):
         with self._changed:
             if self._is_closed:
                 raise RuntimeError(f"the threads {self._name!r} have been shut down")
+            while self._line and self._line[0][0].cancelled():
+                self._line.popleft()  # lest the line grow for ever where all threads hang
             self._line.append((future, partial(fn, *args, **kwargs)))
             if self._idle < len(self._line) and self._started < self._limit:
                 self._start()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import delete, update
 
+from router.clock import Clock
 from router.delivery import Delivery, Span
 from router.filters import Filter
 from router.lanes import Lanes, LeaseLost
@@ -14,7 +15,6 @@ from router.ledger import Ledger
 from router.log import EventLog
 from router.options import Options
 from router.parking import Parking
-from router.retries import Clock
 from router.store import Store
 from router.subscriptions import Caller
 from router.turns import Pace, Turns
@@ -76,6 +76,8 @@ class Bench:
         clock: What everything goes by.
         chance: What the random numbers are.
         recorder: The subscription's handler.
+        given_up: The positions of what was told to be dead.
+        breaker: Whether it was open, each time that it changed.
         delivery: The one under way, or the last one.
         task: In which it runs.
     """
@@ -87,11 +89,14 @@ class Bench:
         self.clock = HandClock()
         self.chance = 0.5
         self.recorder = Recorder()
+        self.given_up: list[int] = []
+        self.breaker: list[bool] = []
+        store = Store(store.engine, clock=self.clock.seconds)
         self.log = EventLog(store)
         self._store = store
         self._subscription = make_subscription(options=options, on_event=self.recorder.on_event)
         self._lanes = Lanes(store, pid=1)
-        self._lanes.enrol()
+        self._lanes.enrol(["crm", "audit"])
         self._lanes.declare("crm", {}, options)
         self._parking = Parking(store.tables)
         self._storage = ThreadPoolExecutor(2)
@@ -201,10 +206,13 @@ class Bench:
                 sleep=clock.sleep,
             ),
             log=self.log,
+            read_page=self.log.read_page,
             parking=self._parking,
             turns=Turns(),
             pace=Pace(rate, monotonic=clock.seconds, sleep=clock.sleep),
             clock=Clock(now=lambda: clock.micros, sleep=clock.sleep, random=lambda: self.chance),
+            on_dead=lambda event, attempts, error: self.given_up.append(event.position),
+            on_breaker=lambda: self.breaker.append(self.delivery.breaker.is_open),
         )
         self.task = asyncio.create_task(self.delivery.run())
 

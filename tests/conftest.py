@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from router import migrate
 from router.log import EventLog
@@ -18,6 +18,10 @@ from tests.bench import Bench, MakeBench
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile(
     "ci", deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow]
+)
+# As hard as in ci, but whoever only asks whether a failure is found needs no smaller one.
+settings.register_profile(
+    "mutants", settings.get_profile("ci"), database=None, phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from router.clock import Clock
 from router.dispatcher import DRAIN, Dispatcher
 from router.log import EventLog
-from router.retries import Clock
 from router.subscriptions import Subscription
 
 SHORT = 0.01  # seconds

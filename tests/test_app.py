@@ -528,3 +528,14 @@ async def test_a_plugin_without_handlers_has_no_subscription(database: str) -> N
     async with Router(database, plugins=[Idle()]) as router:
         assert read_lanes(router.log.store, "idle") == []
     assert notes == ["start"]
+
+
+def test_whoever_embeds_it_has_what_the_commands_do(database: str) -> None:
+    """Subscriptions are paused and dead letters listed from a coroutine, on another thread."""
+
+    async def steer(router: Router) -> tuple[bool, int]:
+        async with router:
+            is_new = await asyncio.to_thread(router.control.pause, "crm", actor="ana")
+            return is_new, len(await asyncio.to_thread(router.dead_letters.list, limit=9))
+
+    assert asyncio.run(steer(Router(database, plugins=[Plugin()]))) == (True, 0)

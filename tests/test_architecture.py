@@ -14,11 +14,13 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     1: "bodies config errors events filters gate layers masks options paths periodic progress"
     " schema secrets slots threads turns",
-    2: "bulk dedupe migrate retry rows sources sqlite store verification",
+    2: "audit bulk dedupe letters migrate plugin_tables retry rows sources sqlite store"
+    " tiling verification",
     3: "hookspecs log",
-    4: "dead handlers lanes ledger parking retention status writer",
-    5: "declarations faults host lifecycle loading problems receiver subscriptions",
-    6: "attempts delivery dispatcher replay retries",
+    4: "backlog dead handlers intents lanes ledger parking replay_lanes rest retention"
+    " status unowned writer",
+    5: "control declarations doctor faults host lifecycle loading problems receiver subscriptions",
+    6: "assembly attempts delivery dispatcher replay retries",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }

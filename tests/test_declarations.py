@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from sqlalchemy import MetaData
 
 from router.declarations import Declarations, read_declarations
 from router.errors import ConfigError, PluginError
@@ -46,7 +47,7 @@ def read(
 def test_a_plugin_need_not_say_anything() -> None:
     """Without any declaration there are no options, no adapters and no settings."""
     found = read()
-    assert (found.options, found.adapters, found.settings) == ({}, {}, None)
+    assert (found.options, found.adapters, found.settings, found.tables) == ({}, {}, None, None)
 
 
 def test_options_are_kept_as_they_were_declared() -> None:
@@ -112,8 +113,9 @@ def test_settings_for_a_plugin_that_takes_none_are_refused() -> None:
 
 
 def test_a_plugin_that_does_not_run_needs_no_settings() -> None:
-    """A plugin that is not asked for is not held to settings that nobody gave."""
-    assert read(settings=Settings, is_enabled=False).settings is None
+    """A plugin that is not asked for is not held to settings that nobody gave, nor has tables."""
+    found = read(settings=Settings, tables=MetaData(), is_enabled=False)
+    assert (found.settings, found.tables) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,13 @@ def test_a_plugin_that_does_not_run_needs_no_settings() -> None:
         ("settings", KeyError("x"), "settings() failed: KeyError: 'x' ("),
         ("subscription_options", OSError("gone"), "subscription_options() failed: OSError: gone ("),
         ("sources", OSError("gone"), "sources() failed: OSError: gone ("),
+        (
+            "tables",
+            [],
+            "tables() must return a MetaData of SQLAlchemy (that of a declarative Base is "
+            "Base.metadata), not []",
+        ),
+        ("tables", OSError("gone"), "tables() failed: OSError: gone ("),
     ],
 )
 def test_wrong_answers_are_refused(hook: str, answer: object, reason: str) -> None:

@@ -205,6 +205,29 @@ def test_a_transactional_plugin_has_no_async_handlers(find: Find) -> None:
     assert "on_sent() is an async def, but on_message() names connection" in fault
 
 
+def test_alerts_are_checked_like_other_hooks(find: Find) -> None:
+    """They may be plain or async, and take no more than they are given."""
+
+    class Sound:
+        @hookimpl
+        async def on_dead(self, error: object, event: object) -> None: ...
+
+        @hookimpl
+        def on_subscription_state(self, state: object) -> None: ...
+
+    class Plugin:
+        @hookimpl
+        def on_dead(self, event: object, connection: object) -> None: ...
+
+        @hookimpl
+        async def on_subscription_state(self, name: object) -> None: ...
+
+    assert find(Sound()) == []
+    first, second = find(Plugin())
+    assert "'connection': it may take event, subscription, attempts, error" in first
+    assert "'name': it may take subscription, state, reason" in second
+
+
 @pytest.mark.parametrize("option", ["wrapper", "hookwrapper"])
 def test_wrappers_are_refused(find: Find, option: str) -> None:
     """Plugins are called one by one, so a wrapper around all of them has no place."""

@@ -56,7 +56,7 @@ def lanes(store: Store) -> Lanes:
 def make_worker(store: Store) -> Lanes:
     """Return another worker that has enrolled."""
     lanes = Lanes(store, pid=1)
-    lanes.enrol()
+    lanes.enrol(["crm", "audit"])
     return lanes
 
 
@@ -409,7 +409,7 @@ def test_a_subscription_is_born_once_however_many_start(store: Store) -> None:
 def test_a_worker_is_on_record_while_it_lives(store: Store) -> None:
     """Each process is written down with its number and host."""
     lanes = Lanes(store, pid=4711)
-    lanes.enrol()
+    lanes.enrol(["crm", "audit"])
     with store.reading() as connection:
         row = connection.execute(select(store.tables.worker)).one()
     assert (row.id, row.pid, row.started_at) == (lanes.worker, 4711, store.now())

@@ -34,7 +34,7 @@ class Desk:
         self._store = store
         self._storage = storage
         self._lanes = Lanes(store, pid=1)
-        self._lanes.enrol()
+        self._lanes.enrol(["crm", "audit"])
         self._lanes.declare("crm", {}, Options(start="beginning"))
         self.parking = Parking(store.tables)
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -126,11 +129,118 @@ def test_a_plugin_that_cannot_stop_keeps_no_other_from_it(
     assert "521551" not in caplog.text
 
 
+GIVEN = {"event": None, "subscription": "crm", "attempts": 3, "error": "boom"}
+
+
+def alert(plugins: list[Plugin], *, seconds: float = 30.0) -> None:
+    """Tell ``plugins`` of a dead letter."""
+    asyncio.run(lifecycle.alert(plugins, "on_dead", GIVEN, seconds=seconds))
+
+
+class Telling:
+    """A plugin that does on an alert what it is told to do, and hears of its end."""
+
+    def __init__(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self.plugin_name = name
+        self.ended = asyncio.Event()
+        self._work = work
+
+    @hookimpl
+    async def on_dead(self, subscription: str) -> None:
+        """Do it."""
+        try:
+            await self._work()
+        finally:
+            self.ended.set()
+
+
 def test_an_alert_reaches_every_plugin(caplog: pytest.LogCaptureFixture) -> None:
-    """A plugin that fails on an alert keeps no other from hearing it."""
+    """A plugin that fails on an alert keeps no other from hearing it, and says nothing of it."""
     calls: list[str] = []
-    plugins = load(Recorder("a", calls, failing=("on_dead",)), Recorder("b", calls))
-    given = {"event": None, "subscription": "crm", "attempts": 3, "error": "boom"}
-    asyncio.run(lifecycle.alert(plugins, "on_dead", **given))
-    assert calls == ["a on_dead", "b on_dead"]
-    assert len(caplog.messages) == 1
+    alert(load(Recorder("a", calls, failing=("on_dead",)), Recorder("b", calls)))
+    assert sorted(calls) == ["a on_dead", "b on_dead"]
+    [line] = caplog.messages
+    assert line.startswith(f"plugin a: on_dead() raised RuntimeError ({__file__}:")
+    assert "521551" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(1)])
+def test_no_alert_ends_its_caller(error: BaseException) -> None:
+    """Not even what ends a task or a process, raised in an alert, ends more than that alert."""
+    calls: list[str] = []
+
+    async def leave() -> None:
+        raise error
+
+    alert(load(Telling("a", leave), Recorder("b", calls)))
+    assert calls == ["b on_dead"]
+
+
+def test_only_plugins_that_run_are_told() -> None:
+    """A plugin that is turned off hears of nothing."""
+    calls: list[str] = []
+    running, off = load(Recorder("a", calls), Recorder("b", calls))
+    alert([running, msgspec.structs.replace(off, is_enabled=False)])
+    assert calls == ["a on_dead"]
+
+
+def test_an_alert_waits_for_no_other() -> None:
+    """All are called at once: each of two ends when both have begun."""
+    begun: list[str] = []
+
+    async def meet() -> None:
+        begun.append("one")
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+
+    alert(load(Telling("a", meet), Telling("b", meet)))
+    assert len(begun) == 2
+
+
+def test_an_async_alert_is_cancelled_when_its_time_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It ends within the time that it has, and the log says so."""
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    [plugin] = load(Telling("a", hang))
+    alert([plugin], seconds=0.01)
+    assert isinstance(plugin.module, Telling)
+    assert plugin.module.ended.is_set()
+    assert caplog.messages == ["plugin a: on_dead() took more than 0.01 s"]
+
+
+def test_a_plain_alert_that_hangs_takes_no_thread_from_another() -> None:
+    """However many calls of a plugin hang, another is told, and the process can end."""
+    script = """
+import asyncio, threading
+from router import hookimpl, lifecycle
+from router.host import Host
+
+class Hanging:
+    calls = 0
+    @hookimpl
+    def on_dead(self, error):
+        self.calls += 1
+        threading.Event().wait()
+
+class Sound:
+    @hookimpl
+    def on_dead(self, error):
+        print(error, flush=True)
+
+hanging = Hanging()
+plugins = Host.load(plugins=[hanging, Sound()], entry_points=()).running()
+given = {"event": None, "subscription": "crm", "attempts": 1, "error": "boom"}
+for _ in range(12):
+    asyncio.run(lifecycle.alert(plugins[:1], "on_dead", given, seconds=0.05))
+asyncio.run(lifecycle.alert(plugins[1:], "on_dead", given, seconds=30))
+print(hanging.calls)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "boom\n4\n"
+    assert done.stderr.count("plugin hanging: on_dead() took more than") == 12

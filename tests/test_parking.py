@@ -167,7 +167,7 @@ def test_a_further_failure_takes_the_place_of_the_running_attempt(
         "traceback": "Traceback …",
     }
     only(book.rows(store.tables.parked), attempts=2, parked_at=5_000_000, error=AGAIN.error)
-    assert load(LANE).retries == [Parked(1, ":ana", 2, 5_000_000, 99_000_000)]
+    assert load(LANE).retries == [Parked(1, ":ana", 2, 5_000_000, 99_000_000, 5_000_000)]
 
 
 def test_the_last_failure_makes_a_dead_letter(
@@ -274,20 +274,6 @@ def test_lanes_hold_only_their_shards(
         held = load(lane)
         assert [parked.position for parked in held.retries] == [event.position]
         assert held.blocked == {event.subject: event.position}
-
-
-def test_waiting_deliveries_are_counted(store: Store, book: Book, parking: Parking) -> None:
-    """What waits for another attempt counts, dead letters and other runs do not."""
-    replay = Lane("crm", 3, 0, SHARDS - 1, 1, 0, [])
-    book.write(
-        park(parking, book.events[0]),
-        park(parking, book.events[1]),
-        park(parking, book.events[2], next_at=None),
-        park(parking, book.events[3], lane=replay),
-    )
-    with store.reading() as connection:
-        assert parking.count(connection, LANE) == 2
-        assert parking.count(connection, replay) == 1
 
 
 def test_a_delivery_is_parked_once(store: Store, book: Book, parking: Parking) -> None:

@@ -2,12 +2,9 @@
 
 import pytest
 
-from router.log import EventLog
 from router.options import Options, RetryOptions
-from router.parking import Failure, Parked
-from router.retries import PAGE, make_parked
+from router.retries import PAGE
 from router.retry import Reject, Retry
-from router.subscriptions import Failed
 from tests.bench import Bench, MakeBench
 from tests.entries import append_messages
 from tests.loops import in_loop
@@ -472,11 +469,3 @@ async def test_many_subjects_fail_and_each_recovers_by_itself(make_bench: MakeBe
         assert bench.recorder.of(name) == [at, at + 40, at + 80]
     assert (bench.parked(), bench.blocked()) == ({}, {})
     assert bench.recorder.doubled == []
-
-
-def test_a_first_failure_counts_as_one_attempt(log: EventLog) -> None:
-    """What is kept in memory of a failed delivery is what is on record of it."""
-    append_messages(log, ["ana"])
-    failed = Failed(Failure(started_at=7, duration=1.0, outcome="failed", error="no"))
-    parked = make_parked(log.find("1"), failed, next_at=9)
-    assert parked == Parked(position=1, subject=":ana", attempts=1, parked_at=7, next_at=9)

@@ -151,7 +151,7 @@ def test_subscriptions_are_listed_in_pages(log: EventLog, status: Status) -> Non
 def test_workers_are_told_with_what_they_own(log: EventLog, status: Status, clock: Clock) -> None:
     """A worker is alive until the time of a lease has passed without a word of it."""
     owner = Lanes(log.store, pid=4711)
-    owner.enrol()
+    owner.enrol(["crm", "audit"])
     subscribe(log)
     with log.store.writing() as connection:
         connection.execute(log.store.tables.lane.update().values(owner=owner.worker))
@@ -163,3 +163,16 @@ def test_workers_are_told_with_what_they_own(log: EventLog, status: Status, cloc
     clock.now += LEASE_MICROS / 1_000_000 + 1
     assert [one.is_alive for one in status.workers()] == [False]
     assert status.workers(after=owner.worker) == []
+
+
+def test_the_details_say_more_than_the_list(log: EventLog, status: Status) -> None:
+    """Why it is in its state, and how many lanes it has, stand behind the agreed fields."""
+    subscribe(log, lanes=3)
+    with log.store.writing() as connection:
+        paused = log.store.tables.subscription.update()
+        connection.execute(paused.values(state="paused", state_reason="a deploy"))
+
+    crm = status.subscription("crm")
+
+    assert (crm.state, crm.state_reason, crm.lanes) == ("paused", "a deploy", 3)
+    assert list(crm.as_details()) == [*crm.as_dict(), "state_reason", "lanes"]

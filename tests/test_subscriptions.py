@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from router.events import Event
 from router.hookspecs import Context, ReplayPolicy, hookimpl
+from router.lending import Lent
 from router.log import EventLog
 from router.options import Options
 from router.retry import Reject, Retry
@@ -536,7 +537,8 @@ def call_within(
     insert = "INSERT INTO alias VALUES ('', :name, '')"
     with store.writing() as connection:
         connection.exec_driver_sql(insert, {"name": "before"})
-        failed = caller.call_within(connection, event, attempt=1)
+        with Lent(connection) as lent:
+            failed = caller.call_within(lent, event, attempt=1)
         connection.exec_driver_sql(insert, {"name": "behind"})
     caller.close()
     with store.reading() as connection:
@@ -608,10 +610,12 @@ def test_a_handler_cannot_end_the_transaction(
 def test_a_handler_that_ends_the_transaction_after_all_is_found_out(
     calling: Calling, store: Store, event: Event
 ) -> None:
-    """Nothing more is written in a transaction that a handler ended by a statement of its own."""
+    """Nothing more is written in a transaction that a handler ended behind SQLAlchemy's back."""
 
     def end(event: Event, connection: Connection) -> None:
-        connection.exec_driver_sql("ROLLBACK")
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        driver.cursor().execute("ROLLBACK")
 
     with pytest.raises(Undone) as error:
         call_within(calling, store, event, end)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 
@@ -142,6 +143,25 @@ def test_a_call_that_was_cancelled_in_line_is_never_made(threads: Threads, door:
     door.opened.set()
     later.result(PATIENCE)
     assert made == ["later"]
+
+
+def test_a_cancelled_call_is_forgotten_where_every_thread_hangs(
+    threads: Threads, door: Door
+) -> None:
+    """The next call that comes takes its place: what nobody waits for does not pile up."""
+
+    class Argument:
+        pass
+
+    for _ in range(2):
+        threads.submit(door.wait)
+    door.until_entered(2)
+    argument = Argument()
+    kept = weakref.ref(argument)
+    threads.submit(id, argument).cancel()
+    del argument
+    threads.submit(print)
+    assert kept() is None
 
 
 def test_a_call_that_hangs_keeps_no_process_from_ending() -> None:

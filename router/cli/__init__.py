@@ -10,6 +10,7 @@ from router.cli.config import config
 from router.cli.db import db
 from router.cli.dead import dead
 from router.cli.demo import demo
+from router.cli.doctor import doctor
 from router.cli.events import events
 from router.cli.parse import parse
 from router.cli.plugins import plugins
@@ -25,6 +26,7 @@ COMMANDS: Sequence[click.Command] = (
     db,
     dead,
     demo,
+    doctor,
     events,
     parse,
     plugins,

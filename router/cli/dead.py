@@ -1,36 +1,30 @@
-"""`router dead`: deliveries that were given up, and why."""
+"""`router dead`: deliveries that were given up, why, and what becomes of them."""
+
+from collections.abc import Mapping, Sequence
 
 import click
 
-from router.cli import output, selection
+from router.cli import bulk, output, selection
+from router.cli.dead_options import replay_option, with_choice, with_dead_filter
 from router.cli.settings import with_log
-from router.dead import Attempt, DeadLetters
-from router.events import EVENT_TYPES
+from router.dead import DeadLetters
+from router.filters import DeadFilter
 from router.lanes import LIVE
+from router.letters import Attempt, Counts
 from router.log import EventLog
 
 COLUMNS = ("subscription", "position", "type", "subject", "attempts", "parked_at", "error")
-
-replay_option = click.option(
-    "--replay",
-    "run",
-    type=click.IntRange(1, selection.LAST),
-    metavar="ID",
-    help="Of this replay, instead of live delivery.",
-)
+GROUP_COLUMNS = ("count", "subscription", "first_parked_at", "last_parked_at", "position", "error")
 
 
 @click.group()
 def dead() -> None:
-    """Look at the dead letters."""
+    """Look at the dead letters, send them again, or strike them off."""
 
 
 @dead.command("list")
-@click.option("--subscription", "subscriptions", multiple=True, metavar="NAME", help="Of this one.")
-@click.option(
-    "--type", "types", multiple=True, type=click.Choice(EVENT_TYPES), help="Of events of this type."
-)
-@replay_option
+@click.option("--by-error", is_flag=True, help="Count them by subscription and error.")
+@with_dead_filter
 @output.json_option
 @selection.limit_option
 @selection.cursor_option
@@ -38,29 +32,24 @@ def dead() -> None:
 def list_(
     log: EventLog,
     *,
-    subscriptions: tuple[str, ...],
-    types: tuple[str, ...],
-    run: int | None,
+    matching: DeadFilter,
+    by_error: bool,
     cursor: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
-    """List the dead letters, in order of position."""
-    letters = DeadLetters(log.store).list(
-        limit=limit + 1,
-        after=_read_cursor(cursor),
-        subscriptions=subscriptions,
-        types=types,
-        run=run or LIVE,
-    )
-    shown, has_more = selection.take(letters, limit)
+    """List the dead letters, in order of position; or the errors, the most frequent first."""
+    letters = DeadLetters(log.store)
+    if by_error:
+        _list_groups(letters, matching, cursor=cursor, limit=limit, as_json=as_json)
+        return
+    found = letters.list(matching, limit=limit + 1, after=_read_cursor(cursor))
+    shown, has_more = selection.take(found, limit)
     next_cursor = f"{shown[-1].position}:{shown[-1].subscription}" if has_more else None
     if as_json:
         output.print_json([one.as_dict() for one in shown], next_cursor=next_cursor)
         return
-    rows = [one.as_dict() | {"error": output.first_line(one.error)} for one in shown]
-    names = [name.replace("_", " ") for name in COLUMNS]
-    output.print_table(names, [[row[name] for name in COLUMNS] for row in rows])
+    _print_rows(COLUMNS, [one.as_dict() for one in shown])
     output.note_more(next_cursor)
     if not shown:
         output.note("There are no such dead letters.")
@@ -88,11 +77,115 @@ def show(
         output.print_text(f"\n{_describe(attempt)}")
 
 
+@dead.command()
+@with_choice
+@bulk.dry_run_option
+@bulk.yes_option
+@output.json_option
+@with_log
+def redrive(
+    log: EventLog, *, matching: DeadFilter, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Send dead letters again, now and with their retries counted anew.
+
+    Those of live delivery, or of one replay. What came later for the same subject is not sent
+    again.
+    """
+    letters = DeadLetters(log.store)
+    if not dry_run:
+        letters.catch_up(run=matching.run)  # else what is held for a gone owner would not be found
+    counts = letters.count(matching)
+    if dry_run or not counts.total:
+        _print_counts(counts, "would be redriven" if dry_run else "redriven", as_json=as_json)
+        return
+    bulk.require_consent(f"Redrive {_name(counts)}?", yes=yes)
+    done = letters.redrive(matching, actor=bulk.find_actor())
+    _print_counts(done, "redriven", as_json=as_json)
+    _tell_when(done, "No worker runs them now: the next one that does calls the handlers.")
+
+
+@dead.command()
+@with_choice
+@bulk.dry_run_option
+@bulk.yes_option
+@output.json_option
+@with_log
+def discard(
+    log: EventLog, *, matching: DeadFilter, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Strike dead letters off for good, with their attempts; the events stay in the log.
+
+    Those of live delivery, or of one replay.
+    """
+    letters = DeadLetters(log.store)
+    if not dry_run:
+        letters.catch_up(run=matching.run)  # else what is held for a gone owner would not be found
+    counts = letters.count(matching)
+    if dry_run or not counts.total:
+        _print_counts(counts, "would be discarded" if dry_run else "discarded", as_json=as_json)
+        return
+    bulk.require_consent(f"Discard {_name(counts)} for good?", yes=yes)
+    done = letters.discard(matching, actor=bulk.find_actor())
+    _print_counts(done, "discarded", as_json=as_json)
+    _tell_when(done, "It is done.")
+
+
+def _list_groups(
+    letters: DeadLetters, matching: DeadFilter, *, cursor: str | None, limit: int, as_json: bool
+) -> None:
+    offset = _read_number(cursor or "0", cursor)
+    found = letters.groups(matching, limit=limit + 1, offset=offset)
+    shown, has_more = selection.take(found, limit)
+    next_cursor = str(offset + limit) if has_more else None
+    if as_json:
+        output.print_json([one.as_dict() for one in shown], next_cursor=next_cursor)
+        return
+    _print_rows(GROUP_COLUMNS, [one.as_dict() for one in shown])
+    output.note_more(next_cursor)
+    if not shown:
+        output.note("There are no such dead letters.")
+
+
+def _print_rows(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Print a table whose last column, the error, is cut to its first line."""
+    cells = [[*(row[name] for name in columns[:-1]), _first_line(row)] for row in rows]
+    output.print_table([name.replace("_", " ") for name in columns], cells)
+
+
+def _first_line(row: Mapping[str, object]) -> str:
+    return output.first_line(str(row["error"]))
+
+
+def _print_counts(counts: Counts, what: str, *, as_json: bool) -> None:
+    if not counts.total:
+        output.note("There are no such dead letters.")
+    if as_json:
+        output.print_json(counts.as_dict())
+        return
+    output.print_text(f"{_name(counts)} {what}")
+    output.print_table(("type", "dead letters"), list(counts.by_type.items()))
+
+
+def _name(counts: Counts) -> str:
+    return "1 dead letter" if counts.total == 1 else f"{counts.total} dead letters"
+
+
+def _tell_when(counts: Counts, otherwise: str) -> None:
+    """Tell a person whether a worker has still something to do."""
+    if counts.total:
+        later = "The workers that run their subscriptions carry it out within about a second."
+        output.note(otherwise if counts.is_carried_out else later)
+
+
 def _read_cursor(cursor: str | None) -> tuple[str, int]:
     position, _, subscription = (cursor or "0:").partition(":")
-    if not (position.isdecimal() and int(position) <= selection.LAST):
+    return subscription, _read_number(position, cursor)
+
+
+def _read_number(text: str, cursor: str | None) -> int:
+    if not (text.isdecimal() and int(text) <= selection.LAST):
         raise click.BadParameter(f"{cursor!r} is no cursor of this list", param_hint="--cursor")
-    return subscription, int(position)
+    return int(text)
 
 
 def _describe(attempt: Attempt) -> str:

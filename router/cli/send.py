@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 import httpx2
 
-from router.app import make_sources
+from router.assembly import make_sources
 from router.cli import output
 from router.cli.settings import plugins_dir, with_config
 from router.config import Config

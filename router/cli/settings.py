@@ -11,6 +11,7 @@ import click
 from router import config
 from router.config import Config
 from router.errors import RouterError
+from router.host import Host
 from router.log import EventLog
 from router.secrets import Secret
 from router.store import Store
@@ -66,6 +67,11 @@ plugins_dir = click.option(
     type=click.Path(path_type=Path),
     help="A folder in which each *.py is a plugin; may be given several times.",
 )
+
+
+def load_host(found: Config) -> Host:
+    """Return all plugins that there are, sound or broken."""
+    return Host.load(directories=found.plugins_dir, configured=found.plugins)
 
 
 def open_store(found: Config, *, create: bool = False) -> Store:

@@ -7,7 +7,8 @@ from router.demo.project import LATECOMER, add_handler
 from router.demo.scene import GOOD
 from router.demo.stage import DemoFailed, Stage
 from router.filters import Filter
-from router.replay import DONE, Replay, Replays
+from router.replay import Replay, Replays
+from router.replay_lanes import DONE
 
 REASON = "the plugin is new and knows nothing of the past"
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import httpx2
 from rich.text import Text
 
-from router.app import make_sources
+from router.assembly import make_sources
 from router.demo.notes import Note, read_notes
 from router.demo.scene import BAD, GOOD, STYLES
 from router.demo.stage import DemoFailed, Stage

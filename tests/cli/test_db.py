@@ -10,6 +10,18 @@ from tests.cli.conftest import Run
 
 Patch = pytest.MonkeyPatch
 
+KEEPER = """
+from router import hookimpl
+from sqlalchemy import Column, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+Table("crm_contact", metadata, Column("id", Integer, primary_key=True), Column("name", Text))
+
+@hookimpl
+def tables():
+    return metadata
+"""
+
 
 @pytest.fixture
 def nowhere(run: Run, monkeypatch: Patch) -> Path:
@@ -36,7 +48,8 @@ def test_upgrade_creates_and_says_so(run: Run, nowhere: Path) -> None:
     assert not nowhere.exists()
 
     assert run("db", "upgrade").out == f"sqlite:///{nowhere}: no tables -> {migrate.head()}\n"
-    assert run("db", "upgrade").out == f"sqlite:///{nowhere}: at {migrate.head()} already\n"
+    second = run("db", "upgrade").out
+    assert second == f"sqlite:///{nowhere}: at {migrate.head()} already\nnothing is to do\n"
     assert run("db", "current").out == f"{migrate.head()}\n"
 
 
@@ -126,3 +139,80 @@ def test_a_database_url_that_is_none_is_a_usage_error(run: Run) -> None:
     result = run("db", "sql", "--database", "router.db")
 
     assert (result.code, "cannot be read" in result.err) == (2, True)
+
+
+# Tables of plugins.
+
+
+@pytest.fixture
+def handlers(run: Run) -> Path:
+    """A folder with a plugin that keeps a table, and settings that name it."""
+    folder = Path("handlers")
+    folder.mkdir()
+    (folder / "crm.py").write_text(KEEPER)
+    Path("router.toml").write_text('plugins_dir = ["handlers"]')
+    return folder
+
+
+def test_upgrade_creates_the_tables_of_plugins(run: Run, nowhere: Path, handlers: Path) -> None:
+    """It says which it made; a second upgrade has nothing to do, and the check passes."""
+    assert run("db", "upgrade").out == (
+        f"sqlite:///{nowhere}: no tables -> {migrate.head()}\n"
+        "created table crm_contact of plugin crm\n"
+    )
+    assert run("db", "upgrade").out.splitlines()[1:] == ["nothing is to do"]
+    assert run("db", "check").code == 0
+
+
+def test_a_table_that_is_missing_keeps_the_worker_from_starting(run: Run, handlers: Path) -> None:
+    """It names what is missing and the way out; `db check` does, too, for a folder in a flag."""
+    started = run("worker")
+    assert started.code == 1
+    assert "lacks the table crm_contact of plugin 'crm'" in started.err
+    assert "`router db upgrade`" in started.err
+
+    Path("router.toml").unlink()
+    checked = run("db", "check", "--plugins-dir", "handlers")
+    assert checked.code == 3
+    assert checked.out.endswith("\nplugin 'crm': table crm_contact is missing\n")
+
+
+def test_a_broken_plugin_keeps_nobody_from_upgrading(
+    run: Run, nowhere: Path, handlers: Path
+) -> None:
+    """The router's own tables are made, and those of other plugins; then it fails and says why."""
+    (handlers / "bad.py").write_text("import no_such_module")
+
+    result = run("db", "upgrade")
+
+    assert result.code == 1
+    assert "plugin 'bad': it cannot be imported" in result.err
+    assert result.out.splitlines()[1:] == ["created table crm_contact of plugin crm"]
+    assert run("db", "current").out == f"{migrate.head()}\n"
+    checked = run("db", "check")
+    assert (checked.code, "plugin 'bad': it cannot be imported" in checked.out) == (3, True)
+
+
+def test_a_table_that_is_refused_keeps_nobody_from_upgrading(
+    run: Run, nowhere: Path, handlers: Path
+) -> None:
+    """One that the database does not take is told with its plugin, after all others are made."""
+    (handlers / "bad.py").write_text(KEEPER.replace("crm_contact", "sqlite_contact"))
+
+    result = run("db", "upgrade")
+
+    assert result.code == 1
+    assert "plugin 'bad' were not created: object name reserved" in result.err
+    assert result.out == (
+        f"sqlite:///{nowhere}: no tables -> {migrate.head()}\n"
+        "created table crm_contact of plugin crm\n"
+    )
+
+
+def test_the_sql_has_the_tables_of_plugins(run: Run, nowhere: Path, handlers: Path) -> None:
+    """What is printed makes a database that passes the check."""
+    shell = sqlite3.connect(nowhere)
+    shell.executescript(run("db", "sql").out)
+    shell.close()
+
+    assert run("db", "check").out == f"at {migrate.head()}\n"

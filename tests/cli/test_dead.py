@@ -15,6 +15,8 @@ def full(log: EventLog) -> EventLog:
     """Four events; dead letters of crm at 1 and 4, of mail at 1, and one of a replay."""
     append_messages(log, ["ana", "ben", "cem"])
     append(log, make_entry("dee", "sent"))
+    for name in ("crm", "mail"):
+        subscribe(log, name)
     for name, position in (("crm", 1), ("crm", 4), ("mail", 1)):
         park(log, position, name=name, error=f"ValueError: {name}\nmore")
     park(log, 2, run=7)
@@ -38,11 +40,15 @@ def test_dead_letters_are_listed(full: EventLog, run: Run) -> None:
 
 
 def test_dead_letters_are_chosen(full: EventLog, run: Run) -> None:
-    """By subscription, by type, and by the replay that they are of."""
+    """By all that the filters name, and by the replay that they are of."""
     assert places(run, "--subscription", "mail") == [("mail", 1)]
     assert places(run, "--subscription", "mail", "--subscription", "crm", "--type", "sent") == [
         ("crm", 4)
     ]
+    assert places(run, "--subject", ":dee", "--error", "ERROR: CRM") == [("crm", 4)]
+    assert places(run, "--since", "2023-11-14T22:13:21Z") == []
+    assert places(run, "--until", "2023-11-14T22:13:20Z") == []
+    assert len(places(run, "--since", "2023-11-14T22:13:20Z", "--until", "1s")) == 3
     assert places(run, "--replay", "7") == [("crm", 2)]
     assert places(run, "--replay", "8") == []
 
@@ -103,10 +109,49 @@ def test_one_is_shown_with_its_attempts(full: EventLog, run: Run) -> None:
 
 def test_what_is_not_dead_is_a_failure(full: EventLog, run: Run) -> None:
     """It exits 1, also for what only waits for another attempt."""
-    subscribe(full)
     park(full, 3, next_at=1)
 
     for position in ("2", "3"):
         result = run("dead", "show", "crm", position)
         assert (result.code, result.out) == (1, "")
         assert "`router dead list`" in result.err
+
+
+def test_errors_are_counted(full: EventLog, run: Run) -> None:
+    """With --by-error a page tells of errors, the most frequent first."""
+    park(full, 3, name="mail", error="KeyError: 'a'")
+    options = ("dead", "list", "--by-error", "--limit", "2")
+
+    page = run(*options, "--json").json
+    rest = run(*options, "--json", "--cursor", page["next_cursor"]).json
+
+    assert [(one["count"], one["subscription"]) for one in page["data"]] == [
+        (2, "crm"),
+        (1, "mail"),
+    ]
+    assert [(one["error"], one["position"]) for one in rest["data"]] == [
+        ("ValueError: mail\nmore", 1)
+    ]
+    assert rest["next_cursor"] is None
+    assert run(*options).out.splitlines()[1].split() == [
+        "2",
+        "crm",
+        "2023-11-14T22:13:20Z",
+        "2023-11-14T22:13:20Z",
+        "1",
+        "ValueError:",
+        "crm",
+    ]
+
+
+def test_an_unknown_subscription_is_a_failure(full: EventLog, run: Run) -> None:
+    """It exits 1 and says which there are, whatever is asked."""
+    for command in (
+        ["list"],
+        ["list", "--by-error"],
+        ["redrive", "--yes"],
+        ["discard", "--dry-run"],
+    ):
+        result = run("dead", *command, "--subscription", "cmr")
+        assert (result.code, result.out) == (1, "")
+        assert "'cmr' is unknown: did you mean crm? Known are crm, mail" in result.err

@@ -19,10 +19,11 @@ def test_a_subscription_is_shown(log: EventLog, run: Run) -> None:
     result = run("subscriptions", "show", "crm", "--json")
 
     crm = result.data
-    assert (result.code, list(crm)) == (0, FIELDS)
+    assert (result.code, list(crm)) == (0, [*FIELDS, "state_reason", "lanes"])
+    assert (crm["state"], crm["state_reason"], crm["lanes"]) == ("active", None, 1)
     assert (crm["checkpoint"], crm["head"], crm["lag"], crm["dead"]) == (1, 3, 2, 1)
     assert crm["lag_seconds"] > 0
-    assert run("subscriptions", "list", "--json").data[0].keys() == crm.keys()
+    assert [list(one) for one in run("subscriptions", "list", "--json").data] == [FIELDS]
     assert r"KeyError: 'a'\nmore" in run("subscriptions", "show", "crm").out
 
 
@@ -71,3 +72,16 @@ def test_an_unknown_name_is_a_failure(log: EventLog, run: Run) -> None:
 
     assert (result.code, result.out) == (1, "")
     assert "did you mean crm?" in result.err
+
+
+def test_where_a_plugin_is_gone_it_is_said_what_to_do(log: EventLog, run: Run) -> None:
+    """On stderr, in the list and of one alone; programs read it from the state."""
+    subscribe(log)
+    with log.store.writing() as connection:
+        connection.execute(log.store.tables.subscription.update().values(state="missing"))
+
+    for command in (("list",), ("show", "crm")):
+        result = run("subscriptions", *command)
+        assert (result.code, "missing" in result.out) == (0, True)
+        assert "router subscriptions rename crm NEW" in result.err
+    assert run("subscriptions", "list", "--json").err == ""

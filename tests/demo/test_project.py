@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from router import config
-from router.app import make_sources
+from router.assembly import make_sources
 from router.config import Config
 from router.demo.project import HANDLERS, LATECOMER, add_handler, write_project
 from router.errors import RouterError

@@ -1,5 +1,6 @@
 """What is on record of one run of a subscription, read without the code that wrote it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,30 +24,82 @@ AND NOT EXISTS (
     WHERE json_extract(options, '$.on_dead') <> 'hold' OR parked.state IS NULL
 )
 """
+ORPHANS = "SELECT * FROM attempt NATURAL LEFT JOIN parked_key WHERE is_parked IS NULL"
+ALONE = "SELECT * FROM attempt WHERE (subscription, run) = (?, ?) AND outcome = 'alone'"
+EFFECTS = "SELECT position FROM effect WHERE (subscription, run) = (?, ?) ORDER BY rowid"
+LANES = "SELECT * FROM lane WHERE (subscription, run) = (?, ?) ORDER BY first_shard"
 
 
 class Record:
-    """What is on record of one run of a subscription, and whether that may be."""
+    """What is on record of one run of a subscription, and whether that may be.
 
-    def __init__(self, log: EventLog, name: str, plugin: Scripted, *, run: int = LIVE) -> None:
-        self.course = plugin.courses[run]
-        self._limit = plugin.options.retry.attempts
+    Args:
+        log: The log.
+        name: Of the subscription.
+        plugin: Its plugin.
+        run: 0 for live delivery, else the replay's id.
+        after: The last position that it does not get.
+
+    Attributes:
+        course: The same as the plugin sees it.
+        set_aside: The positions that operators discarded or skipped, so that nothing need have
+            come of them.
+        suspects: The positions of those whose process died while nothing else ran.
+    """
+
+    def __init__(
+        self, log: EventLog, name: str, plugin: Scripted, *, run: int = LIVE, after: int = 0
+    ) -> None:
+        self.course = plugin.course(run)
+        self.set_aside: set[int] = set()
+        self.suspects: set[int] = set()
+        self._plugin = plugin
         self._log = log
         self._name = name
         self._run = run
+        self._after = after
 
     def begin_life(self) -> None:
-        """Tell the plugin what may not happen again."""
-        given_up = {at for at, row in self.parked().items() if row.attempts >= self._limit}
-        self.course.begin_life(self._settled(), given_up)
+        """Tell the plugin what may not happen again.
+
+        An owner that died in the last attempt that an event had, or in one beside which nothing
+        else ran, has left it to the next one to give the event up.
+        """
+        self.suspects |= {row.position for row in self.select(ALONE, (self._name, self._run))}
+        parked, limit_of = self.parked(), self.course.limit_of
+        dead = {at for at, row in parked.items() if row.state == "dead"}
+        spent = {at for at, row in parked.items() if row.attempts >= limit_of(at)}
+        self.course.begin_life(self.settled() | dead, dead | spent | self.suspects)
 
     def check(self) -> None:
         """Check what holds at any time."""
-        assert self.course.broken == []
-        assert self.select("SELECT * FROM broken") == []
-        assert all(row.attempts <= self._limit for row in self.parked().values())
-        orphans = "SELECT * FROM attempt NATURAL LEFT JOIN parked_key WHERE is_parked IS NULL"
-        assert self.select(orphans) == []
+        broken = [*self.course.broken, *self.select("SELECT * FROM broken"), *self.select(ORPHANS)]
+        assert broken == [], f"{broken}"
+        parked = self.parked()
+        self._check_parked(parked)
+        settled = self.settled()
+        lost = settled - self.course.done.keys() - self.set_aside
+        assert lost == set(), f"settled on record, but nothing has come of it: {lost}"
+        if self._plugin.kind == "transactional" and self._lanes():  # a replay ends with its lanes
+            effects = self.effects()
+            assert len(effects) == len(set(effects)), "an effect is there twice"
+            assert settled - set(effects) <= self.set_aside, "an effect is lost"
+            assert set(effects) <= settled, "an effect of what is not done"
+
+    def _check_parked(self, parked: Mapping[int, ParkedRow]) -> None:
+        """Attempts stay within their limit, nobody is blamed for another, and rows are few."""
+        limit_of, rejected = self.course.limit_of, self.course.rejected
+        waiting = Counter[str]()
+        for position, row in parked.items():
+            assert row.attempts <= limit_of(position), "too many attempts"
+            if row.state == "dead":
+                is_exhausted = row.attempts >= limit_of(position)
+                is_to_blame = position in rejected or position in self.suspects
+                assert is_exhausted or is_to_blame, f"dead for no reason: {position}"
+            elif position not in self.course.redriven:
+                waiting[self._log.find(str(position)).subject] += 1
+        if self._plugin.options.order == "subject":
+            assert set(waiting.values()) <= {1}, "more than one event of a subject is tried again"
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""
@@ -56,22 +109,37 @@ class Record:
         """What is parked, by position."""
         return read_parked(self._log.store, self._name, run=self._run)
 
+    def dead(self) -> list[int]:
+        """The positions of the dead letters."""
+        return sorted(at for at, row in self.parked().items() if row.state == "dead")
+
+    def lanes(self) -> list[tuple[int, str]]:
+        """How far each lane has come: its checkpoint, and what is settled above."""
+        return [(lane.checkpoint, lane.done) for lane in self._lanes()]
+
     def waiting(self) -> set[int]:
         """The positions of the events that wait behind another of their subject."""
         return self._behind(read_blocked(self._log.store, self._name, run=self._run))
 
     def held(self) -> set[int]:
         """The positions of the events behind a dead one of their subject."""
-        dead = self.parked()
+        dead = self.dead()
         events = sorted(self._log.read(), key=lambda event: -event.position)
         return self._behind({one.subject: one.position for one in events if one.position in dead})
 
-    def _behind(self, heads: Mapping[str, int]) -> set[int]:
-        return {
-            event.position
-            for event in self._log.read()
-            if event.position > heads.get(event.subject, event.position)
-        }
+    def settled(self) -> set[int]:
+        """The positions that need nothing more and are not dead."""
+        found: set[int] = set()
+        events = list(self._log.read())
+        for lane in self._lanes():
+            spans = [(self._after + 1, lane.checkpoint), *load_ranges(lane.done)]
+            found |= {
+                event.position
+                for event in events
+                if lane.first_shard <= event.shard <= lane.last_shard
+                and any(first <= event.position <= last for first, last in spans)
+            }
+        return found - self.parked().keys() - self.waiting()
 
     def fold(self) -> dict[str, list[int]]:
         """What has come of each subject: its events in the order in which they were handled."""
@@ -83,8 +151,7 @@ class Record:
 
     def effects(self) -> list[int]:
         """The positions of the events whose effects are there, in the order of the effects."""
-        query = "SELECT position FROM effect WHERE (subscription, run) = (?, ?) ORDER BY rowid"
-        return [row.position for row in self.select(query, (self._name, self._run))]
+        return [row.position for row in self.select(EFFECTS, (self._name, self._run))]
 
     def select(
         self, query: str, values: tuple[object, ...] | dict[str, object] = ()
@@ -93,16 +160,12 @@ class Record:
         with self._log.store.reading() as connection:
             return list(connection.exec_driver_sql(query, values))
 
-    def _settled(self) -> set[int]:
-        found: set[int] = set()
-        query = "SELECT * FROM lane WHERE (subscription, run) = (?, ?)"
-        for lane in self.select(query, (self._name, self._run)):
-            spans = [(0, lane.checkpoint), *load_ranges(lane.done)]
-            found |= {
-                event.position
-                for event in self._log.read()
-                if lane.first_shard <= event.shard <= lane.last_shard
-                and any(first <= event.position <= last for first, last in spans)
-            }
-        retried = {at for at, row in self.parked().items() if row.state == "retry"}
-        return found - retried - self.waiting()
+    def _lanes(self) -> list[Row[*tuple[Any, ...]]]:
+        return self.select(LANES, (self._name, self._run))
+
+    def _behind(self, heads: Mapping[str, int]) -> set[int]:
+        return {
+            event.position
+            for event in self._log.read()
+            if event.position > heads.get(event.subject, event.position)
+        }

@@ -1,8 +1,8 @@
-"""A plugin that ends its calls as a script says, and notes whatever the router must never do."""
+"""A plugin that ends its calls as a script says, whatever its handler is like."""
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -15,10 +15,13 @@ from router.lanes import LIVE
 from router.options import Options
 from router.retry import Reject, Retry
 from router.subscriptions import Subscription
+from tests.properties.course import Course
+from tests.properties.driver import Driver, Killed
 from tests.subscribers import make_subscription
 
 Kind = Literal["plain", "async", "transactional"]
-Ending = Literal["ok", "fail", "again", "reject", "late", "interrupt"]
+Ending = Literal["ok", "fail", "again", "reject", "late", "interrupt", "die"]
+Scripts = Mapping[int, Sequence[Ending]]
 
 DWELL = 0.002  # seconds of a call, so that those that must not meet would
 ERRORS: Mapping[Ending, Callable[[], BaseException]] = {
@@ -26,61 +29,8 @@ ERRORS: Mapping[Ending, Callable[[], BaseException]] = {
     "again": lambda: Retry(after=0),
     "reject": lambda: Reject("nobody's"),
     "interrupt": KeyboardInterrupt,
+    "die": Killed,
 }
-
-
-class Course:
-    """The calls of one run, live or a replay.
-
-    Attributes:
-        done: The events for which a call has succeeded, in the order in which the first did.
-        over: The positions of those that need nothing more.
-        settled: The positions that were settled on record when this life began.
-        broken: What the router should not have done.
-    """
-
-    def __init__(self) -> None:
-        self.done: dict[int, str] = {}
-        self.over: set[int] = set()
-        self.settled: set[int] = set()
-        self.broken: list[str] = []
-        self._retries: set[tuple[int, int]] = set()
-        self._seen: dict[str, list[int]] = defaultdict(list)  # in the order of their first calls
-        self._firsts: set[int] = set()  # in this life
-        self._last: dict[str, int] = {}  # in this life
-
-    def begin_life(self, settled: set[int], given_up: set[int]) -> None:
-        """Note what another worker finds settled, and what its former ones gave up."""
-        self.settled = settled
-        self.over |= given_up
-        self._firsts, self._last = set(), {}
-
-    def check_number(self, position: int, attempt: int, *, limit: int) -> None:
-        """Note a call that should not be made, or not any more."""
-        self.require(position not in self.settled, f"settled on record: {position}")
-        self.require(attempt <= limit, f"too many attempts: {position}")
-        if attempt == 1:
-            self.require(position not in self._firsts, f"two first calls: {position}")
-            self._firsts.add(position)
-        else:
-            call = (position, attempt)
-            self.require(call not in self._retries, f"an attempt made twice: {call}")
-            self._retries.add(call)
-
-    def check_order(self, event: Event) -> None:
-        """Note a call that comes before its turn."""
-        position, seen = event.position, self._seen[event.subject]
-        self.require(position >= self._last.get(event.subject, 0), f"went back: {position}")
-        self._last[event.subject] = position
-        if position not in seen:
-            is_next = all(one < position and one in self.over for one in seen)
-            self.require(is_next, f"before its turn: {position}")
-            seen.append(position)
-
-    def require(self, holds: object, otherwise: str) -> None:
-        """Note what is broken unless all ``holds``; raising would be a failure like any other."""
-        if not holds:
-            self.broken.append(otherwise)
 
 
 class Scripted:
@@ -93,32 +43,34 @@ class Scripted:
         dawdle: Lets a plain call last longer than it may.
 
     Attributes:
-        courses: Its calls, by run.
+        kind: Of its handler.
         options: Of its subscription.
     """
 
     def __init__(
-        self,
-        kind: Kind,
-        *,
-        scripts: Mapping[int, Sequence[Ending]],
-        options: Options,
-        dawdle: Callable[[], None],
+        self, kind: Kind, *, scripts: Scripts, options: Options, dawdle: Callable[[], None]
     ) -> None:
-        self.courses: dict[int, Course] = defaultdict(Course)
-        self._kind = kind
-        self._scripts = scripts
+        self.kind = kind
         self.options = options
+        self._scripts = scripts
         self._dawdle = dawdle
+        self._courses: dict[int, Course] = {}
         self._calls: Counter[tuple[int, int]] = Counter()
-        self._underway: set[str] = set()
 
-    def live(self, name: str) -> Subscription:
-        """Return its subscription, for another worker."""
-        self._underway = set()
+    def course(self, run: int = LIVE) -> Course:
+        """Return the course of a run."""
+        if run not in self._courses:
+            self._courses[run] = Course(
+                limit=self.options.retry.attempts, is_ordered=self.options.order == "subject"
+            )
+        return self._courses[run]
+
+    def live(self, name: str, driver: Driver) -> Subscription:
+        """Return its subscription, for another worker, whose ``driver`` knows when it is dead."""
+        process = Process(self, driver)
 
         def plain(event: Event, context: Context) -> None:
-            with self._calling(event, context) as ending:
+            with process.calling(event, context) as ending:
                 time.sleep(DWELL)
                 if ending == "late":
                     self._dawdle()
@@ -129,42 +81,60 @@ class Scripted:
             plain(event, context)
 
         async def asynchronous(event: Event, context: Context) -> None:
-            with self._calling(event, context) as ending:
+            with process.calling(event, context) as ending:
                 await asyncio.sleep(DWELL)
                 if ending == "late":
                     await asyncio.Event().wait()
 
         hooks: dict[Kind, Callable[..., object]]
         hooks = {"plain": plain, "async": asynchronous, "transactional": transactional}
-        return make_subscription(name, self.options, on_event=hooks[self._kind])
+        return make_subscription(name, self.options, on_event=hooks[self.kind])
+
+    def choose(self, event: Event) -> Ending:
+        """Return how the next call for ``event`` ends."""
+        key = (run_of(event), event.position)
+        script, at = self._scripts.get(event.position, ()), self._calls[key]
+        self._calls[key] += 1
+        return script[at] if at < len(script) else "ok"
+
+
+class Process:
+    """The plugin within one worker process."""
+
+    def __init__(self, plugin: Scripted, driver: Driver) -> None:
+        self._plugin = plugin
+        self._driver = driver
+        self._underway: set[str] = set()
 
     @contextmanager
-    def _calling(self, event: Event, context: Context) -> Iterator[Ending]:
-        course, is_ordered = self.courses[run_of(event)], self.options.order == "subject"
+    def calling(self, event: Event, context: Context) -> Iterator[Ending]:
+        """Note a call, and end it as the script says.
+
+        The dead call nothing. Who was frozen may call what is not its own any more, before it
+        finds out: only what is on record counts then.
+        """
+        if self._driver.is_dead:
+            raise Killed
+        course = self._plugin.course(run_of(event))
+        is_ordered = self._plugin.options.order == "subject"
         key = event.subject if is_ordered else str(event.position)
-        course.require(key not in self._underway, f"two calls at once: {event.position}")
+        if not self._driver.has_frozen:
+            course.require(key not in self._underway, f"two calls at once: {event.position}")
+            course.begin(event, context.attempt)
         self._underway.add(key)
-        limit = self.options.retry.attempts
-        course.check_number(event.position, context.attempt, limit=limit)
-        if is_ordered:
-            course.check_order(event)
-        ending = self._choose(event)
-        if ending == "ok":
-            course.done.setdefault(event.position, event.subject)
-        if ending in ("ok", "reject") or context.attempt >= limit:
-            course.over.add(event.position)
+        ending = self._plugin.choose(event)
         try:
+            if ending == "die":
+                self._driver.kill()
+            elif ending == "ok":
+                course.succeed(event)
+            else:
+                course.fail(event, context.attempt, is_rejected=ending == "reject")
             if ending in ERRORS:
                 raise ERRORS[ending]()
             yield ending
         finally:
             self._underway.discard(key)
-
-    def _choose(self, event: Event) -> Ending:
-        key = (run_of(event), event.position)
-        script, at = self._scripts.get(event.position, ()), self._calls[key]
-        self._calls[key] += 1
-        return script[at] if at < len(script) else "ok"
 
 
 def run_of(event: Event) -> int:

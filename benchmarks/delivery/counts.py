@@ -1,0 +1,69 @@
+"""The statements that reach SQLite, and what each is about, as the driver reports them."""
+
+import re
+import sqlite3
+from collections import Counter
+from functools import partial
+
+from sqlalchemy import Engine, event
+
+_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+\"?([a-z_]+)")
+ENDS = ("COMMIT", "ROLLBACK")
+OF_FAILURES = {"parked", "blocked", "attempt"}
+
+
+class Statements:
+    """Counts every statement of an engine, also those of transactions and savepoints.
+
+    Attributes:
+        counts: By what they do, such as ``UPDATE lane``; a COMMIT by what its transaction wrote.
+        own: How many of them are those of failing deliveries: they are about parked deliveries,
+            blocked subjects and attempts, or end and begin transactions with nothing else in them.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.counts: Counter[str] = Counter()
+        self.own = 0
+        self._open: dict[int, list[str]] = {}
+        event.listen(engine, "checkout", self._watch)
+
+    @property
+    def total(self) -> int:
+        """How many there were, of transactions that have ended."""
+        return self.counts.total()
+
+    def _watch(self, connection: sqlite3.Connection, _entry: object, _proxy: object) -> None:
+        connection.set_trace_callback(partial(self._note, id(connection)))
+
+    def _note(self, connection: int, statement: str) -> None:
+        if statement.startswith("--"):
+            return
+        statements = self._open.setdefault(connection, [])
+        statements.append(describe(statement))
+        is_ended = statements[-1] in ENDS or not statements[0].startswith("BEGIN")
+        if is_ended:
+            del self._open[connection]
+            self._close(statements)
+
+    def _close(self, statements: list[str]) -> None:
+        own = [one for one in statements if set(one.split()) & OF_FAILURES]
+        rest = {one for one in statements if one not in own}
+        is_theirs = any(not one.startswith("SELECT") for one in own)
+        frame = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "UPDATE lane"}
+        if is_theirs and rest <= frame:
+            own = statements
+        self.own += len(own) if is_theirs else 0
+        written = sorted({one for one in statements if one.split()[0] not in ("SELECT", "BEGIN")})
+        for one in statements:
+            self.counts[one if one not in ENDS else f"{one} of {', '.join(written[:3])}"] += 1
+
+
+def describe(statement: str) -> str:
+    """Return what a statement does, and to which tables."""
+    words = statement.split(None, 2)
+    verb = words[0].upper()
+    if verb == "BEGIN":
+        return " ".join(word.upper() for word in words[:2])
+    if verb in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
+        return " ".join([verb, *dict.fromkeys(_TABLE.findall(statement))])
+    return verb

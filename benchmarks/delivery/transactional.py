@@ -1,0 +1,158 @@
+"""Transactional: how soon 1,000 a second are answered while a plugin writes them down."""
+
+import os
+import sqlite3
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import processes
+from benchmarks.delivery.load import Load, Sending
+from benchmarks.delivery.runs import temporary_folder
+from benchmarks.delivery.served import Record, serving
+from benchmarks.notifications import make_log
+from benchmarks.report import Report, Row, find_quantile
+
+TARGET = 25.0  # milliseconds
+WARM = 2  # seconds
+BASELINES = Path(__file__).parents[1] / "baselines.py"
+NAME = "upsert"
+TABLE = """
+CREATE TABLE message_state (
+    id TEXT PRIMARY KEY, status TEXT, position INTEGER, changes INTEGER, waited REAL
+)
+"""
+PLUGIN = '''
+import time
+from router import hookimpl
+
+STATE = """
+INSERT INTO message_state VALUES (?, ?, ?, 1, ?) ON CONFLICT (id) DO UPDATE SET
+status = excluded.status, position = excluded.position,
+changes = changes + 1, waited = max(waited, excluded.waited)
+"""
+
+@hookimpl
+def on_event(event, connection):
+    waited = time.time() - event.notification.received_at.timestamp()
+    state = (event.external_id, event.subtype or event.type, event.position, waited)
+    connection.exec_driver_sql(STATE, state)
+'''
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one load.
+
+    Attributes:
+        load: Of the sender.
+        cpu: Seconds of the server's processor time for each second of load.
+        lags: How many events the plugin was behind, second by second.
+        waited: Seconds from received to handled, of each message's slowest event.
+        missing: How many more events there were than were handled, 10 s after the load.
+    """
+
+    load: Load
+    cpu: float
+    lags: Sequence[int]
+    waited: Sequence[float] = ()
+    missing: int = 0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add what can be chosen."""
+    parser.add_argument("--pairs", type=int, default=2, help="alternating runs of each")
+    parser.add_argument("--rate", type=int, default=1_000, help="notifications a second")
+    parser.add_argument("--seconds", type=int, default=40, help="of load in each run")
+
+
+def measure(chosen: Namespace) -> Report:
+    """Load a bare endpoint, a router that only receives, and one that delivers, in turn."""
+    rows: list[Row] = []
+    worst = 0.0
+    for at in range(chosen.pairs):
+        for name, run in (("bare", _run_bare), ("receives", _receive), ("delivers", _deliver)):
+            with temporary_folder() as folder:
+                sync = _probe_disk(folder / "probe")
+                found = run(folder, rate=chosen.rate, seconds=chosen.seconds)
+            rows.append({**_sum_up(f"{name} {at + 1}", found), "fdatasync p99 ms": sync})
+            print(msgspec.json.encode(rows[-1]).decode(), file=sys.stderr)
+            if name == "delivers":
+                worst = max(worst, find_quantile(found.load.latencies, 0.99))
+    said = f"p99 of the 200 with the plugin, the worst run: {worst:.1f} ms; wanted {TARGET:.0f} ms"
+    return Report(rows, [said])
+
+
+def _run_bare(folder: Path, *, rate: int, seconds: int) -> Outcome:
+    port = processes.find_free_port()
+    command = [sys.executable, str(BASELINES), "bare", "none", str(port)]
+    with processes.running(command, folder, port=port) as server:
+        return _load(port, server.pid, rate=rate, seconds=seconds, look=lambda: 0)
+
+
+def _receive(folder: Path, *, rate: int, seconds: int) -> Outcome:
+    make_log(folder)
+    with serving(folder, {NAME: PLUGIN}, delivers=False) as (port, server):
+        return _load(port, server.pid, rate=rate, seconds=seconds, look=lambda: 0)
+
+
+def _deliver(folder: Path, *, rate: int, seconds: int) -> Outcome:
+    make_log(folder)
+    with closing(sqlite3.connect(folder / "router.db")) as database:
+        database.execute(TABLE)
+    record = Record(folder)
+    with serving(folder, {NAME: PLUGIN}) as (port, server):
+        found = _load(port, server.pid, rate=rate, seconds=seconds, look=lambda: record.lag(NAME))
+        for _ in range(20):
+            if not record.lag(NAME):
+                break
+            time.sleep(0.5)
+    waited = [float(str(row[0])) for row in record.ask("SELECT waited FROM message_state")]
+    handled = record.count("SELECT sum(changes) FROM message_state")
+    missing = record.count("SELECT position FROM head") - handled
+    return msgspec.structs.replace(found, waited=waited, missing=missing)
+
+
+def _load(port: int, pid: int, *, rate: int, seconds: int, look: Callable[[], int]) -> Outcome:
+    Sending(port, rate=100, seconds=WARM, first=0).finish()
+    cpu, lags = processes.read_cpu(pid), [0]
+    sending = Sending(port, rate=rate, seconds=seconds, first=3_000)
+    while not sending.is_over:
+        time.sleep(1)
+        lags.append(look())
+    cpu = (processes.read_cpu(pid) - cpu) / seconds
+    return Outcome(sending.finish(), cpu, lags)
+
+
+def _probe_disk(file: Path) -> float:
+    """Return the milliseconds below which 99% of small durable writes stay just now."""
+    took = []
+    with file.open("wb", buffering=0) as disk:
+        for _ in range(500):
+            disk.write(bytes(4096))
+            began = time.perf_counter()
+            os.fdatasync(disk.fileno())
+            took.append((time.perf_counter() - began) * 1000)
+    return find_quantile(took, 0.99)
+
+
+def _sum_up(name: str, found: Outcome) -> Row:
+    answers = found.load.latencies
+    return {
+        "run": name,
+        "answered": len(answers),
+        "refused": found.load.refused,
+        "p50 ms": find_quantile(answers, 0.5),
+        "p99 ms": find_quantile(answers, 0.99),
+        "max ms": max(answers),
+        "sender late p99": find_quantile(found.load.late, 0.99),
+        "cpu": found.cpu,
+        "lag max": max(found.lags),
+        "lag at end": found.lags[-1],
+        "handled p99 ms": find_quantile(found.waited, 0.99) * 1000 if found.waited else 0.0,
+        "missing": found.missing,
+    }

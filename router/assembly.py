@@ -1,0 +1,87 @@
+"""What a router is made from: its plugins, its sources and its subscriptions, as they are set."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from router.config import Config
+from router.errors import ConfigError
+from router.host import Host
+from router.options import explain_unknown, merge_options
+from router.schema import Tables
+from router.sources import Source
+from router.subscriptions import Subscription
+
+logger = logging.getLogger("router")
+
+
+def make_host(plugins: Sequence[object] | Host, *, own: Tables) -> Host:
+    """Return a host with these plugins, or the one that has loaded them already.
+
+    Raises:
+        PluginError: A plugin of a host that was handed over has a table with the name of one of
+            the router's ``own``.
+    """
+    if not isinstance(plugins, Host):
+        return Host.load(plugins=plugins, entry_points=(), own=own)
+    plugins.require_apart(own)
+    return plugins
+
+
+def make_sources(config: Config, host: Host) -> list[Source]:
+    """Return the sources that ``config`` describes, made by the adapters of ``host``.
+
+    Raises:
+        ConfigError: An adapter is unknown, or refuses its settings.
+    """
+    adapters = host.adapters()
+    sources = []
+    for name, wanted in config.sources.items():
+        if wanted.adapter not in adapters:
+            reason = explain_unknown(wanted.adapter, adapters)
+            raise ConfigError(f"[sources.{name}].adapter {wanted.adapter!r} {reason}")
+        adapter = adapters[wanted.adapter]
+        sources.append(adapter.make_source(name, wanted.settings, folder=wanted.folder))
+    return sources
+
+
+def index_sources(sources: Sequence[Source]) -> dict[str, Source]:
+    """Return the sources by name.
+
+    Raises:
+        ConfigError: Two have one name.
+    """
+    found: dict[str, Source] = {}
+    for source in sources:
+        if source.name in found:
+            raise ConfigError(f"two sources are called {source.name!r}: rename one")
+        found[source.name] = source
+    return found
+
+
+def make_subscriptions(
+    host: Host, configured: Mapping[str, Mapping[str, object]]
+) -> list[Subscription]:
+    """Return the subscription of each plugin that handles events; warn of options for no plugin.
+
+    Raises:
+        ConfigError: An option is unknown or its value not allowed.
+    """
+    warn_of_unused(host, configured)
+    return [
+        Subscription(
+            name=plugin.name,
+            handlers=plugin.handlers,
+            options=merge_options(
+                plugin.declared.options,
+                configured.get(plugin.name, {}),
+                where=f"[subscriptions.{plugin.name}]",
+            ),
+        )
+        for plugin in host.subscribers()
+    ]
+
+
+def warn_of_unused(host: Host, names: Iterable[str]) -> None:
+    """Log a warning for each of ``names``, which the settings speak of, that is no plugin's."""
+    for name in host.unused(sorted(names)):
+        logger.warning("the settings speak of plugin %r, which is not loaded", name)

@@ -1,0 +1,67 @@
+"""A connection lent to a handler, which may do all with it but end the transaction."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, event
+
+SAVEPOINT = "router_event"  # of the one event that a handler is called with
+
+# What would end the transaction or the savepoint, behind any comments.
+_ENDING = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:BEGIN|COMMIT|END|ABORT|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO)|.*\brouter_event)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_METHODS = ("commit", "rollback", "close", "invalidate")
+
+
+class Lent:
+    """Guards the transaction of ``connection`` for the length of a ``with`` block.
+
+    Whoever ended it would have the effects of earlier events of the same transaction committed
+    without the record that they were handled: they would be had twice.
+
+    Attributes:
+        connection: What is lent.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._is_lent = False
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Refuse, while a handler is called, what would end the transaction."""
+        self._is_lent = True
+        try:
+            yield
+        finally:
+            self._is_lent = False
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        vars(self.connection).update(dict.fromkeys(_METHODS, self._refuse))
+        event.listen(self.connection, "before_cursor_execute", self._check)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the connection back as it was."""
+        event.remove(self.connection, "before_cursor_execute", self._check)
+        for name in _METHODS:
+            del vars(self.connection)[name]
+
+    def _refuse(self) -> None:
+        raise RuntimeError("the router ends this transaction, with the events that it is about")
+
+    def _check(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if self._is_lent and _ENDING.match(statement):
+            self._refuse()
