@@ -18,7 +18,7 @@ def running(
     command: Sequence[str], folder: Path, *, port: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server in ``folder`` until the block ends; it has its ``port`` open in the block."""
-    environment = {**os.environ, "ROUTER_LOG_LEVEL": "ERROR"}
+    environment = {**os.environ, "ROUTER_LOG_LEVEL": "CRITICAL"}
     server = subprocess.Popen(command, cwd=folder, env=environment)
     try:
         _wait_for(port, server)

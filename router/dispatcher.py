@@ -25,6 +25,7 @@ from router.log import EventLog
 from router.parking import Parking
 from router.periodic import Periodic
 from router.replay import Replays
+from router.roster import Roster
 from router.subscriptions import Caller, Subscription
 from router.tail import Tail
 from router.threads import Threads
@@ -68,7 +69,8 @@ class Dispatcher:
         self._log = log
         self._drain = drain
         self._clock = clock or Clock(now=log.store.now, sleep=asyncio.sleep, random=random)
-        self._lanes = Lanes(log.store, pid=os.getpid())
+        self._roster = Roster(log.store, pid=os.getpid())
+        self._lanes = Lanes(log.store, worker=self._roster.worker)
         self._replays = Replays(log)
         self._intents = Intents(log.store)
         self._alerts = Alerts(listeners)
@@ -96,11 +98,11 @@ class Dispatcher:
         """Bring the subscriptions into being, then deliver in the background."""
         self._loop = asyncio.get_running_loop()
         names = list(self._subscriptions)
-        for name in await self._store(partial(self._lanes.enrol, names)):
+        for name in await self._store(partial(self._roster.enrol, names)):
             logger.warning("no plugin %r is loaded: its events wait until one is", name)
         for one in self._subscriptions.values():
-            await self._store(partial(self._lanes.declare, one.name, one.policies, one.options))
-        self._states = await self._store(partial(self._lanes.states, names))
+            await self._store(partial(self._roster.declare, one.name, one.policies, one.options))
+        self._states = await self._store(partial(self._roster.states, names))
         await self._claim()
         self._leases.start()
         self._looking = self._loop.create_task(self._look())
@@ -129,7 +131,7 @@ class Dispatcher:
         await self._alerts.stop(seconds=LAST_WRITE)
         await asyncio.to_thread(self._leases.stop)
         try:
-            await self._store(self._lanes.leave)
+            await self._store(self._roster.leave)
         except Unavailable as error:
             logger.warning("the lanes were not given back; their leases will expire: %s", error)
         finally:
@@ -166,9 +168,9 @@ class Dispatcher:
         names = list(self._subscriptions)
         for name in self._failing ^ self._noted:
             is_open = name in self._failing
-            await self._store(partial(self._lanes.note_breaker, name, is_open=is_open))
+            await self._store(partial(self._roster.note_breaker, name, is_open=is_open))
             self._noted ^= {name}
-        before, self._states = self._states, await self._store(partial(self._lanes.states, names))
+        before, self._states = self._states, await self._store(partial(self._roster.states, names))
         for name in names:
             state, reason = self._states.get(name, (MISSING, "it was forgotten"))
             if before.get(name, (state, ""))[0] != state:

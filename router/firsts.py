@@ -80,6 +80,7 @@ class Firsts:
         must_wait = False
         for first, one in zip(firsts, ended, strict=False):
             if one.failed is not None:
+                self._verdicts.blame(first.event, one.failed)
                 must_wait |= self._conclude(first, one.failed)
             elif one.was_made:
                 self._verdicts.accept()
@@ -89,6 +90,7 @@ class Firsts:
 
     async def keep(self, event: Event, failed: Failed, *, is_behind: bool = False) -> bool:
         """Put on record that the first attempt has failed; whether the subject now waits."""
+        self._verdicts.blame(event, failed)
         first = self._make_first(event, is_behind=is_behind)
         await self._ledger.write(
             lambda connection: self._park(connection, first, failed),

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from router.errors import StoreError
+
 
 class Gate:
     """Lets one writer through at a time, appends first.
@@ -15,20 +17,24 @@ class Gate:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._is_busy = False
+        self._holder: int | None = None  # the thread that writes
         self._appends = 0  # waiting
         self._others = 0  # waiting
         self._owes_turn = False  # an append went last, while another writer was waiting
 
     @contextmanager
     def turn(self, *, appending: bool = False) -> Iterator[None]:
-        """Hold the gate for the length of a ``with`` block."""
+        """Hold the gate for the length of a ``with`` block.
+
+        Raises:
+            StoreError: This very thread holds it: it would wait for itself.
+        """
         self._enter(appending=appending)
         try:
             yield
         finally:
             with self._condition:
-                self._is_busy = False
+                self._holder = None
                 self._owes_turn = appending and self._others > 0
                 self._condition.notify_all()
 
@@ -43,11 +49,16 @@ class Gate:
         return self._appends + self._others
 
     def _enter(self, *, appending: bool) -> None:
+        if self._holder == threading.get_ident():
+            raise StoreError(
+                "this thread is in the middle of a transaction: a transactional handler may write "
+                "through its `connection` alone, not through the log"
+            )
         with self._condition:
             self._count(1, appending=appending)
             try:
                 self._condition.wait_for(lambda: self._may_pass(appending=appending))
-                self._is_busy = True
+                self._holder = threading.get_ident()
             except BaseException:
                 self._condition.notify_all()  # whoever made way for this one need not any more
                 raise
@@ -61,7 +72,7 @@ class Gate:
             self._others += change
 
     def _may_pass(self, *, appending: bool) -> bool:
-        if self._is_busy:
+        if self._holder is not None:
             return False
         if appending:
             return not (self._owes_turn and self._others)

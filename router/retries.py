@@ -8,13 +8,13 @@ from sqlalchemy import Connection
 
 from router.agenda import Agenda
 from router.attempts import Attempts
-from router.batches import Attempt
+from router.batches import Attempt, Record
 from router.breaker import Breaker
 from router.clock import Clock
 from router.events import Event
 from router.filters import Filter
 from router.firsts import Firsts
-from router.ledger import Ledger, Outcome
+from router.ledger import Ledger, Outcome, Statement
 from router.log import EventLog
 from router.parking import Held, Parked, Parking
 from router.slots import Slots
@@ -196,18 +196,28 @@ class Retries:
             return "failed" if next_at is None else None
 
         event = await self._ledger.read(partial(self._log.find, str(parked.position)))
+        failed = await self._make(event, number, begin=begin, record=record)
+        if failed is None:
+            self._verdicts.accept()
+            return False
+        again = msgspec.structs.replace(parked, attempts=number, next_at=judge(failed))
+        return self._verdicts.pronounce(again, self._attempts.tell(event), failed)
+
+    async def _make(
+        self, event: Event, number: int, *, begin: Statement, record: Record
+    ) -> Failed | None:
+        """Make a further attempt, which is on record before and after it."""
         if self._is_transactional:
             only = Attempt(event, number, record, lambda failed: True, settles=False)
             [ended] = await self._attempts.call_within([only], begin=begin)
             failed = ended.failed
         else:
             failed = await self._attempts.call(event, number=number, begin=begin)
+        if failed is not None:
+            self._verdicts.blame(event, failed)
+        if not self._is_transactional:
             await self._ledger.write(partial(record, failed=failed))
-        if failed is None:
-            self._verdicts.accept()
-            return False
-        again = msgspec.structs.replace(parked, attempts=number, next_at=judge(failed))
-        return self._verdicts.pronounce(again, self._attempts.tell(event), failed)
+        return failed
 
     async def _give_up(self, parked: Parked) -> bool:
         """Make a dead letter of what has no attempt left, since an owner died in the last one."""

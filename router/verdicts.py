@@ -78,17 +78,20 @@ class Verdicts:
         """Note that attempts have succeeded."""
         self._breaker.succeed(number)
 
+    def blame(self, event: Event, failed: Failed) -> None:
+        """Note that an attempt has failed, before that is on record: the breaker must be quick."""
+        if not failed.is_final:  # what a handler refuses says nothing of how it fares
+            self._breaker.fail(event.subject)
+
     def pronounce(self, parked: Parked, event: Event, failed: Failed) -> bool:
         """Go by what is on record of a failure; whether the subject waits."""
         name, position = self._lane.subscription, parked.position
-        if not failed.is_final:  # what a handler refuses says nothing of how it fares
-            self._breaker.fail(event.subject)
         # Not what the handler said: it may hold a phone number. The error is on record.
         if parked.next_at is None:
             logger.error("%s: attempt %d at %d was the last", name, parked.attempts, position)
             self.bury(event, parked.attempts, failed.failure.error)
         else:
-            pause = (parked.next_at - self._clock.now()) / 1_000_000
+            pause = max(0.0, (parked.next_at - self._clock.now()) / 1_000_000)
             text = "%s: attempt %d at %d failed, the next one comes in %.1f s"
             logger.warning(text, name, parked.attempts, position, pause)
             self._agenda.add(parked)

@@ -11,6 +11,7 @@ interpreter at each of them: that halved the processor time of a notification (`
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from router.rows import Appended
 MAX_BATCH = 512  # entries a transaction; more would only make the first of them wait longer
 FEW = 4  # entries in a batch, up to which the next one is taken without waiting for more
 GATHER = 0.010  # seconds at most that a batch waits to become as large as the last one
+STEP = 0.001  # seconds after which it goes without the rest, unless that comes in fast:
+SURGE = 2  # entries in that time; fewer are no wave, and waiting would only make them late
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
 logger = logging.getLogger("router.writer")
@@ -46,6 +49,7 @@ class Writer:
         max_waiting: Entries that may wait; one more is refused.
         max_bytes: Bytes of bodies that may wait; a single one may be larger.
         on_append: Called in the writer's thread after a commit that added events.
+        monotonic: Seconds of a clock that only goes forward.
     """
 
     def __init__(
@@ -55,11 +59,13 @@ class Writer:
         max_waiting: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
         on_append: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._max_waiting = max_waiting
         self._max_bytes = max_bytes
         self._on_append = on_append
+        self._monotonic = monotonic
         self._queue: deque[Waiting] = deque()
         self._bytes = 0
         self._is_open = False
@@ -116,7 +122,7 @@ class Writer:
         with self._changed:
             self._changed.wait_for(lambda: self._queue or not self._is_open)
             if self._expected > FEW:
-                self._changed.wait_for(self._is_wave_complete, timeout=GATHER)
+                self._gather()
             batch: list[Waiting] = []
             events = 0
             while self._queue and len(batch) < MAX_BATCH and events < MAX_EVENTS:
@@ -127,8 +133,13 @@ class Writer:
             self._expected = len(batch)
         return batch
 
-    def _is_wave_complete(self) -> bool:
-        return len(self._queue) >= self._expected or not self._is_open
+    def _gather(self) -> None:
+        """Wait for the rest of a wave: as many entries as came the last time."""
+        end = self._monotonic() + GATHER
+        while self._is_open and (before := len(self._queue)) < self._expected:
+            self._changed.wait(STEP)
+            if len(self._queue) - before < SURGE or self._monotonic() >= end:
+                return
 
     def _append(self, entries: Sequence[Entry]) -> list[Result]:
         try:

@@ -36,7 +36,7 @@ def carry_out(
     intents: Intents, log: EventLog, lane: Lane, intent: Intent, *, checkpoint: int = 0
 ) -> list[Parked]:
     """Do what the owner of ``lane`` does."""
-    owner = Lanes(log.store, pid=1)
+    owner = Lanes(log.store, worker="w")
     with owner.owning(lane, checkpoint=checkpoint, done=[]) as connection:
         return intents.carry_out(connection, lane, intent)
 

@@ -15,6 +15,7 @@ from router.ledger import Ledger
 from router.log import EventLog
 from router.options import Options
 from router.parking import Parking
+from router.roster import Roster
 from router.store import Store
 from router.subscriptions import Caller
 from router.turns import Pace, Turns
@@ -95,9 +96,10 @@ class Bench:
         self.log = EventLog(store)
         self._store = store
         self._subscription = make_subscription(options=options, on_event=self.recorder.on_event)
-        self._lanes = Lanes(store, pid=1)
-        self._lanes.enrol(["crm", "audit"])
-        self._lanes.declare("crm", {}, options)
+        roster = Roster(store, pid=1)
+        roster.enrol(["crm", "audit"])
+        self._lanes = Lanes(store, worker=roster.worker)
+        roster.declare("crm", {}, options)
         self._parking = Parking(store.tables)
         self._storage = ThreadPoolExecutor(2)
 

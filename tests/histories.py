@@ -7,6 +7,7 @@ from router.log import EventLog
 from router.options import Options
 from router.parking import Failure, Parking
 from router.replay import Replay, Replays
+from router.roster import Roster
 
 EVERY_TYPE = dict.fromkeys(("message", "sent", "delivered", "read", "error", "other"), "allow")
 
@@ -16,14 +17,14 @@ def subscribe(
 ) -> list[Lane]:
     """Bring a subscription to the whole log into being and return its lanes, claimed."""
     options = Options(start="beginning", lanes=lanes)
-    owner = Lanes(log.store, pid=1)
-    owner.declare(name, policies or EVERY_TYPE, options)
+    owner = Lanes(log.store, worker="w")
+    Roster(log.store, pid=1).declare(name, policies or EVERY_TYPE, options)
     return owner.claim([name])
 
 
 def settle(log: EventLog, lane: Lane, *, checkpoint: int) -> None:
     """Write down that ``lane`` has come up to ``checkpoint``."""
-    with Lanes(log.store, pid=1).owning(lane, checkpoint=checkpoint, done=[]):
+    with Lanes(log.store, worker="w").owning(lane, checkpoint=checkpoint, done=[]):
         pass
 
 
@@ -61,7 +62,7 @@ def end_replay(log: EventLog, *, failed: int = 0) -> None:
     replays = Replays(log)
     names = [replay.subscription for replay in replays.list(limit=100)]
     replays.take_up(names)
-    owner = Lanes(log.store, pid=1)
+    owner = Lanes(log.store, worker="w")
     with log.store.writing() as connection:  # the live lane's owner alone may take them
         connection.execute(log.store.tables.lane.update().values(owner=owner.worker, expires_at=0))
     for lane in owner.claim(names):

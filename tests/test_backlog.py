@@ -56,7 +56,7 @@ def test_nothing_is_counted_twice(log: EventLog) -> None:
     """What its lane has not come to is not counted again because its subject is blocked."""
     append_messages(log, ["ana", "ana", "ana"])
     [lane] = subscribe(log)
-    with Lanes(log.store, pid=1).owning(lane, checkpoint=1, done=[(3, 3)]):
+    with Lanes(log.store, worker="w").owning(lane, checkpoint=1, done=[(3, 3)]):
         pass
     park(log, 1, next_at=1, is_blocking=True)
 

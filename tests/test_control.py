@@ -42,7 +42,7 @@ def free(log: EventLog, name: str = "crm", *, lanes: int = 1) -> list[Lane]:
     """Bring a subscription into being that nobody runs, and return its lanes as they were run."""
     claimed = subscribe(log, name, lanes=lanes)
     for lane in claimed:
-        Lanes(log.store, pid=1).release(lane)
+        Lanes(log.store, worker="w").release(lane)
     return claimed
 
 
@@ -176,7 +176,7 @@ def test_all_that_is_on_record_gets_the_new_name(log: EventLog, control: Control
     [lane] = subscribe(log)
     settle(log, lane, checkpoint=1)
     control.skip("crm", to=2, actor="ana")
-    Lanes(log.store, pid=1).release(lane)
+    Lanes(log.store, worker="w").release(lane)
     park(log, 1, next_at=1, is_blocking=True)
     start_replay(log)
     Replays(log).take_up(["crm"])
@@ -208,7 +208,7 @@ def test_nothing_is_left_of_a_forgotten_subscription(log: EventLog, control: Con
     for name in ("mail", "crm"):
         [lane] = subscribe(log, name)
         control.skip(name, to=1, actor="ana")
-        Lanes(log.store, pid=1).release(lane)
+        Lanes(log.store, worker="w").release(lane)
         park(log, 2, name=name, next_at=1, is_blocking=True)
         start_replay(log, name)
     Replays(log).take_up(["crm", "mail"])
@@ -311,7 +311,7 @@ def test_parked_deliveries_are_found_in_the_new_lanes(log: EventLog, control: Co
 
     shards = {event.position: event.shard for event in log.read()}
     found: list[int] = []
-    for lane in Lanes(log.store, pid=1).claim(["crm"]):
+    for lane in Lanes(log.store, worker="w").claim(["crm"]):
         with log.store.reading() as connection:
             held = Parking(log.store.tables).load(connection, lane)
         mine = [one.position for one in held.retries]

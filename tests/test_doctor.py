@@ -18,6 +18,7 @@ from router.log import EventLog
 from router.options import Options, RetryOptions
 from router.replay import Replays
 from router.retention import Retention
+from router.roster import Roster
 from router.store import Store
 from tests.dispatching import dispatching
 from tests.entries import NOON, append, append_messages, make_entry
@@ -62,9 +63,10 @@ def busy(log: EventLog) -> EventLog:
     Positions 1 and 4 are parked, the first of them blocks its subject.
     """
     append_messages(log, ["ana", "ben", "ana", "cem", "ben", "ana"])
-    owner = Lanes(log.store, pid=1)
-    owner.enrol()
-    owner.declare("crm", EVERY_TYPE, Options(start="beginning", lanes=2))
+    roster = Roster(log.store, pid=1)
+    roster.enrol()
+    owner = Lanes(log.store, worker=roster.worker)
+    roster.declare("crm", EVERY_TYPE, Options(start="beginning", lanes=2))
     for lane in owner.claim(["crm"]):
         with owner.owning(lane, checkpoint=4, done=[(6, 6)]):
             pass
@@ -454,7 +456,7 @@ def test_a_long_reader_is_found(busy: EventLog) -> None:
 
         found = machine.examine_wal(case(busy), most=65_536)
         assert not found.is_sound
-        assert "`fuser -v router.db`" in found.advice
+        assert f"`fuser -v {file_of(busy.store)}`" in found.advice
 
         reader.execute("COMMIT")
         found = machine.examine_wal(case(busy), most=65_536)
@@ -511,7 +513,7 @@ def test_replays_without_a_worker_wait(log: EventLog) -> None:
     """A replay is work, too; a lane that nobody needs is none."""
     append_messages(log, ["ana"])
     [lane] = subscribe(log)
-    with Lanes(log.store, pid=1).owning(lane, checkpoint=1, done=[]):
+    with Lanes(log.store, worker="w").owning(lane, checkpoint=1, done=[]):
         pass
     assert look(log) == {}
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from router.errors import StoreError
 from router.gate import Gate
 
 
@@ -113,3 +114,12 @@ def test_one_at_a_time() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(visit, range(8)))
     assert crowds == [1] * 800
+
+
+def test_a_thread_that_writes_cannot_begin_to_write() -> None:
+    """Whoever asks for the gate that it holds is told so, rather than left to wait for itself."""
+    gate = Gate()
+    with gate.turn(), pytest.raises(StoreError, match="`connection`"), gate.turn(appending=True):
+        pass
+    with gate.turn():
+        assert gate.waiting == 0

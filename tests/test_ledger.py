@@ -14,6 +14,7 @@ from router.ledger import PATIENCE, Ledger
 from router.log import EventLog
 from router.options import Options
 from router.parking import Parking
+from router.roster import Roster
 from router.store import Store
 from tests.entries import append_messages
 from tests.waiting import until
@@ -33,9 +34,10 @@ class Desk:
         self.on_sleep: Callable[[], None] = lambda: None
         self._store = store
         self._storage = storage
-        self._lanes = Lanes(store, pid=1)
-        self._lanes.enrol(["crm", "audit"])
-        self._lanes.declare("crm", {}, Options(start="beginning"))
+        roster = Roster(store, pid=1)
+        roster.enrol(["crm", "audit"])
+        self._lanes = Lanes(store, worker=roster.worker)
+        roster.declare("crm", {}, Options(start="beginning"))
         self.parking = Parking(store.tables)
 
     def open(self) -> Ledger:

@@ -11,11 +11,11 @@ from router.errors import UnknownName
 from router.events import Event, EventType, Replaying
 from router.filters import Filter
 from router.hookspecs import hookimpl
-from router.lanes import Lanes
 from router.log import EventLog
 from router.options import Options, RetryOptions
 from router.replay import Plan, Refused, Replay, Replays
 from router.retry import Reject, Retry
+from router.roster import Roster
 from router.store import Store
 from router.subscriptions import Subscription
 from tests.dispatching import dispatching, make_dispatcher
@@ -39,7 +39,7 @@ def replays(log: EventLog) -> Replays:
 
 def declare(store: Store, **policies: str) -> None:
     """Bring the subscription "crm" into being, which has these policies by type."""
-    Lanes(store, pid=1).declare("crm", policies, Options(start="beginning"))
+    Roster(store, pid=1).declare("crm", policies, Options(start="beginning"))
 
 
 # Plans.

@@ -5,8 +5,9 @@ from sqlalchemy import update
 
 from router import rest
 from router.errors import RouterError
-from router.lanes import LEASE_MICROS, Lanes
+from router.lanes import LEASE_MICROS
 from router.log import EventLog
+from router.roster import Roster
 from tests.histories import subscribe
 from tests.records import read_lanes
 
@@ -19,7 +20,7 @@ def owner_at(log: EventLog, now: int) -> str:
 
 def test_a_lease_lasts_until_it_has_expired(log: EventLog) -> None:
     """Up to its last microsecond the owner is there; a moment later, as whoever claims sees it."""
-    owner = Lanes(log.store, pid=4711)
+    owner = Roster(log.store, pid=4711)
     owner.enrol(["crm", "audit"])
     subscribe(log)
     lane = log.store.tables.lane

@@ -7,9 +7,10 @@ import pytest
 
 from router.errors import UnknownName
 from router.events import as_micros
-from router.lanes import LEASE_MICROS, Lanes
+from router.lanes import LEASE_MICROS
 from router.log import EventLog
 from router.replay import Replays
+from router.roster import Roster
 from router.status import Status
 from router.store import Store
 from tests.entries import NOON, append, append_messages, make_entry
@@ -150,7 +151,7 @@ def test_subscriptions_are_listed_in_pages(log: EventLog, status: Status) -> Non
 
 def test_workers_are_told_with_what_they_own(log: EventLog, status: Status, clock: Clock) -> None:
     """A worker is alive until the time of a lease has passed without a word of it."""
-    owner = Lanes(log.store, pid=4711)
+    owner = Roster(log.store, pid=4711)
     owner.enrol(["crm", "audit"])
     subscribe(log)
     with log.store.writing() as connection:

@@ -37,14 +37,14 @@ def test_a_lane_nobody_owns_is_seen_to_at_once(
     assert (row.owner, row.epoch, row.checkpoint) == (None, lane.epoch + 1, 0)
     with pytest.raises(LeaseLost):
         settle(log, lane, checkpoint=4)
-    [again] = Lanes(log.store, pid=1).claim(["crm"])
+    [again] = Lanes(log.store, worker="w").claim(["crm"])
     assert again.takeovers == was_silent  # a crash is counted once
 
 
 def test_lanes_are_seen_to_one_by_one(log: EventLog, intents: Intents) -> None:
     """Where only some lanes are owned, those alone are left to their owners."""
     first, second = subscribe(log, lanes=2)
-    Lanes(log.store, pid=1).release(first)
+    Lanes(log.store, worker="w").release(first)
     park(log, 1)
     park(log, 2)
 

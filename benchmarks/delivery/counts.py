@@ -9,6 +9,9 @@ from sqlalchemy import Engine, event
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+\"?([a-z_]+)")
 ENDS = ("COMMIT", "ROLLBACK")
+_RANGE = re.compile(r"position > ([0-9]+) AND event\.position <= ([0-9]+) ")
+ONE_EVENT = "SELECT event by position"  # what a retry reads
+FRAME = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "UPDATE lane"}
 OF_FAILURES = {"parked", "blocked", "attempt"}
 
 
@@ -17,8 +20,9 @@ class Statements:
 
     Attributes:
         counts: By what they do, such as ``UPDATE lane``; a COMMIT by what its transaction wrote.
-        own: How many of them are those of failing deliveries: they are about parked deliveries,
-            blocked subjects and attempts, or end and begin transactions with nothing else in them.
+        own: How many of them are those of failing deliveries: they read the one event that is
+            tried again, are about what is parked, blocked or attempted, or begin and end
+            transactions with nothing else in them.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -46,16 +50,20 @@ class Statements:
             self._close(statements)
 
     def _close(self, statements: list[str]) -> None:
-        own = [one for one in statements if set(one.split()) & OF_FAILURES]
-        rest = {one for one in statements if one not in own}
-        is_theirs = any(not one.startswith("SELECT") for one in own)
-        frame = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "UPDATE lane"}
-        if is_theirs and rest <= frame:
-            own = statements
-        self.own += len(own) if is_theirs else 0
+        self.own += _count_own(statements)
         written = sorted({one for one in statements if one.split()[0] not in ("SELECT", "BEGIN")})
         for one in statements:
             self.counts[one if one not in ENDS else f"{one} of {', '.join(written[:3])}"] += 1
+
+
+def _count_own(statements: list[str]) -> int:
+    """Return how many statements of a transaction are those of failing deliveries."""
+    if ONE_EVENT in statements:
+        return len(statements)
+    own = [one for one in statements if set(one.split()) & OF_FAILURES]
+    if all(one.startswith("SELECT") for one in own):
+        return 0  # a look for what waits, which is made in any case
+    return len(statements) if set(statements) - set(own) <= FRAME else len(own)
 
 
 def describe(statement: str) -> str:
@@ -64,6 +72,8 @@ def describe(statement: str) -> str:
     verb = words[0].upper()
     if verb == "BEGIN":
         return " ".join(word.upper() for word in words[:2])
+    if (range_ := _RANGE.search(statement)) and int(range_[2]) - int(range_[1]) == 1:
+        return ONE_EVENT
     if verb in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
         return " ".join([verb, *dict.fromkeys(_TABLE.findall(statement))])
     return verb

@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
@@ -18,6 +19,7 @@ from benchmarks.report import Report, Row, describe_ratio
 from router import Event
 
 RETRY = {"first": "200ms", "factor": 1, "cap": "200ms", "jitter": False, "attempts": 1_000_000}
+DIFFERENCES = 6  # that are named
 TABLES = ("parked", "blocked", "attempt")
 
 
@@ -37,7 +39,7 @@ class Measured(msgspec.Struct, frozen=True):
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what can be chosen."""
     parser.add_argument("--pairs", type=int, default=5, help="alternating runs of each")
-    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--subjects", type=int, default=200)
     parser.add_argument("--kind", choices=KINDS, help="of handler; all of them, if left out")
 
@@ -58,7 +60,7 @@ def measure(chosen: Namespace) -> Report:
                 rates = f"{without[-1].run.rate:10,.0f}/s {beside[-1].run.rate:10,.0f}/s"
                 print(f"{at + 1}/{chosen.pairs} {kind:14}{rates}", file=sys.stderr)
             rows += [_sum_up(f"{kind} without", without), _sum_up(f"{kind} beside", beside)]
-            findings.append(_compare(kind, without, beside))
+            findings += [_compare(kind, without, beside), _explain(kind, without, beside)]
     return Report(rows, findings)
 
 
@@ -106,6 +108,18 @@ def _compare(kind: str, without: Sequence[Measured], beside: Sequence[Measured])
     middle = median(rates)
     low, high = min(rates) / middle, max(rates) / middle
     return f"{ratio}; without it alone from {low:.2f} to {high:.2f} of its median"
+
+
+def _explain(kind: str, without: Sequence[Measured], beside: Sequence[Measured]) -> str:
+    """Say which statements differ most between the pairs, the subject's own included."""
+    more: Counter[str] = Counter()
+    for one in beside:
+        more.update(one.run.counts)
+    for one in without:
+        more.subtract(one.run.counts)
+    parts = sorted(more.items(), key=lambda part: -abs(part[1]))[:DIFFERENCES]
+    said = ", ".join(f"{count / len(without):+.0f} {what}" for what, count in parts)
+    return f"{kind}: statements beside, more or less than without: {said}"
 
 
 def _find_first_subject(folder: Path) -> str:

@@ -54,7 +54,7 @@ def examine_leases(case: Case) -> Finding:
     return judge(
         "leases",
         problems,
-        sound=f"{in_words(len(owned), 'lane')} run",
+        sound=f"{in_words(len(owned), 'lane')} with a living owner",
         advice="the workers alive do not load its plugin, or cannot run it: look at their logs, "
         "then start a worker with that plugin",
     )

@@ -1,6 +1,7 @@
 """Checks of what is beneath the log: its schema, SQLite's files and settings, disk and clock."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from sqlalchemy import func, select
 
 from router import migrate
 from router.doctor.findings import Case, Finding, as_size, as_span, judge
-from router.sqlite import CHECKPOINT_BYTES, file_of
+from router.sqlite import CHECKPOINT_BYTES, HOLD_MILLIS, file_of
 
 MEBI = 2**20
+TRIES = 10
 MOST_WAL = 256 * MEBI  # of the write-ahead log that no checkpoint can move
 LEAST_FREE = 256 * MEBI
 DAYS = 3  # of growth that the disk should have room for
@@ -36,7 +38,9 @@ def examine_schema(case: Case) -> Finding:
     )
 
 
-def examine_wal(case: Case, *, most: int = MOST_WAL) -> Finding:
+def examine_wal(
+    case: Case, *, most: int = MOST_WAL, sleep: Callable[[float], None] = time.sleep
+) -> Finding:
     """SQLite's write-ahead log can be moved into the database.
 
     Where it is long, it is moved as far as possible, as `router serve` does each second: nobody
@@ -45,15 +49,13 @@ def examine_wal(case: Case, *, most: int = MOST_WAL) -> Finding:
     Args:
         case: What is examined.
         most: Bytes that may be left.
+        sleep: Waits for some seconds.
     """
     wal = _wal_of(case)
     size = wal.stat().st_size if wal.exists() else 0
     if size <= min(CHECKPOINT_BYTES, most):
         return judge("wal", [], sound=f"{as_size(size)} in the write-ahead log", advice="")
-    with case.store.engine.connect() as connection:
-        ask = connection.exec_driver_sql
-        _busy, pages, moved = ask("PRAGMA wal_checkpoint(PASSIVE)").one()
-        left: int = max(0, pages - moved) * ask("PRAGMA page_size").scalar_one()
+    left = _checkpoint(case, sleep=sleep)
     text = f"the write-ahead log has {as_size(size)}, and {as_size(left)} of it cannot be moved"
     sound = text
     if size > most:
@@ -63,7 +65,7 @@ def examine_wal(case: Case, *, most: int = MOST_WAL) -> Finding:
         [text] if left > most else [],
         sound=sound,
         advice="somebody reads in one long transaction (a backup, a notebook, a stopped process): "
-        f"`fuser -v {wal.with_name(wal.name.removesuffix('-wal')).name}` names who has it open; "
+        f"`fuser -v {str(wal).removesuffix('-wal')}` names who has it open; "
         "end that transaction",
     )
 
@@ -143,6 +145,19 @@ def _wal_of(case: Case) -> Path:
     if path is None:
         raise FileNotFoundError("the database is not a file")
     return path.with_name(path.name + "-wal")
+
+
+def _checkpoint(case: Case, *, sleep: Callable[[float], None]) -> int:
+    """Move what can be moved, and return the bytes that are left."""
+    with case.store.engine.connect() as connection:
+        ask = connection.exec_driver_sql
+        for _ in range(TRIES):
+            _busy, pages, moved = ask("PRAGMA wal_checkpoint(PASSIVE)").one()
+            if pages >= 0:
+                break
+            sleep(HOLD_MILLIS / 1_000)  # another process is at it, for no longer than that
+        left: int = max(0, pages - moved) * ask("PRAGMA page_size").scalar_one()
+        return left
 
 
 def _find_growth(case: Case, *, size: int) -> int:

@@ -16,7 +16,7 @@ from tests.records import read_checkpoint, read_lanes
 
 def give_back(log: EventLog, lane: Lane) -> None:
     """Do what a worker does with a lane of a paused subscription."""
-    Lanes(log.store, pid=1).release(lane)
+    Lanes(log.store, worker="w").release(lane)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_wait_ends_with_the_last_call(log: EventLog) -> None:
     def sleep(seconds: float) -> None:
         nonlocal naps
         naps += seconds
-        Lanes(log.store, pid=1).release(lane)
+        Lanes(log.store, worker="w").release(lane)
 
     with pytest.raises(RouterError, match="a call still goes on"):
         wait_for_rest(

@@ -1,13 +1,13 @@
 """Tests of `router workers`: the processes that deliver."""
 
-from router.lanes import Lanes
 from router.log import EventLog
+from router.roster import Roster
 from tests.cli.conftest import Run
 
 
 def test_workers_are_listed(log: EventLog, run: Run) -> None:
     """Each has its machine, process, times and number of lanes."""
-    Lanes(log.store, pid=4711).enrol(["crm", "audit"])
+    Roster(log.store, pid=4711).enrol(["crm", "audit"])
 
     result = run("workers", "list", "--json")
 
@@ -22,7 +22,7 @@ def test_workers_are_listed(log: EventLog, run: Run) -> None:
 def test_workers_come_in_pages(log: EventLog, run: Run) -> None:
     """The cursor of one page begins the next."""
     for pid in range(3):
-        Lanes(log.store, pid=pid).enrol(["crm", "audit"])
+        Roster(log.store, pid=pid).enrol(["crm", "audit"])
 
     first = run("workers", "list", "--json", "--limit", "2")
     second = run("workers", "list", "--json", "--cursor", first.json["next_cursor"])

@@ -18,6 +18,7 @@ WITH mine AS (SELECT :name AS subscription, :run AS run)
 SELECT 1 FROM head WHERE EXISTS (SELECT 1 FROM lane NATURAL JOIN mine)
 AND NOT EXISTS (SELECT 1 FROM lane NATURAL JOIN mine WHERE checkpoint < position OR done <> '[]')
 AND NOT EXISTS (SELECT 1 FROM parked NATURAL JOIN mine WHERE state = 'retry')
+AND NOT EXISTS (SELECT 1 FROM intent NATURAL JOIN mine)
 AND NOT EXISTS (
     SELECT 1 FROM blocked NATURAL JOIN mine NATURAL JOIN subscription
     LEFT JOIN parked USING (subscription, run, position)
@@ -25,7 +26,13 @@ AND NOT EXISTS (
 )
 """
 ORPHANS = "SELECT * FROM attempt NATURAL LEFT JOIN parked_key WHERE is_parked IS NULL"
+PAUSED = "SELECT * FROM subscription WHERE name = ? AND state = 'paused'"
+OWNED = """
+SELECT * FROM lane WHERE subscription = ?
+AND owner = (SELECT id FROM worker ORDER BY started_at DESC LIMIT 1)
+"""
 ALONE = "SELECT * FROM attempt WHERE (subscription, run) = (?, ?) AND outcome = 'alone'"
+ASKED = "SELECT * FROM parked WHERE (subscription, run) = (?, ?) AND intent IS NOT NULL"
 EFFECTS = "SELECT position FROM effect WHERE (subscription, run) = (?, ?) ORDER BY rowid"
 LANES = "SELECT * FROM lane WHERE (subscription, run) = (?, ?) ORDER BY first_shard"
 
@@ -70,6 +77,7 @@ class Record:
         dead = {at for at, row in parked.items() if row.state == "dead"}
         spent = {at for at, row in parked.items() if row.attempts >= limit_of(at)}
         self.course.begin_life(self.settled() | dead, dead | spent | self.suspects)
+        self.course.is_paused = self.is_paused()
 
     def check(self) -> None:
         """Check what holds at any time."""
@@ -89,13 +97,15 @@ class Record:
     def _check_parked(self, parked: Mapping[int, ParkedRow]) -> None:
         """Attempts stay within their limit, nobody is blamed for another, and rows are few."""
         limit_of, rejected = self.course.limit_of, self.course.rejected
+        asked = {row.position for row in self.select(ASKED, (self._name, self._run))}
         waiting = Counter[str]()
         for position, row in parked.items():
             assert row.attempts <= limit_of(position), "too many attempts"
             if row.state == "dead":
                 is_exhausted = row.attempts >= limit_of(position)
                 is_to_blame = position in rejected or position in self.suspects
-                assert is_exhausted or is_to_blame, f"dead for no reason: {position}"
+                is_known = is_exhausted or is_to_blame or position in asked
+                assert is_known, f"dead for no reason: {position}"
             elif position not in self.course.redriven:
                 waiting[self._log.find(str(position)).subject] += 1
         if self._plugin.options.order == "subject":
@@ -104,6 +114,14 @@ class Record:
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""
         return bool(self.select(QUIET, {"name": self._name, "run": self._run}))
+
+    def is_paused(self) -> bool:
+        """Whether an operator has paused the subscription."""
+        return bool(self.select(PAUSED, (self._name,)))
+
+    def is_let_go(self) -> bool:
+        """Whether the last worker owns no lane of the subscription."""
+        return not self.select(OWNED, (self._name,))
 
     def parked(self) -> dict[int, ParkedRow]:
         """What is parked, by position."""
