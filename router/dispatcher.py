@@ -175,7 +175,10 @@ class Dispatcher:
             state, reason = self._states.get(name, (MISSING, "it was forgotten"))
             if before.get(name, (state, ""))[0] != state:
                 self._alerts.add(
-                    "on_subscription_state", subscription=name, state=state, reason=reason
+                    "on_subscription_state",
+                    subscription=name,
+                    state=state,
+                    reason=reason or "its events are delivered",
                 )
             if state not in RUNNABLE:
                 for key in self._running:

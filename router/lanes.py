@@ -35,7 +35,7 @@ class Lane(msgspec.Struct, frozen=True):
         checkpoint: Settled up to here when the lane was claimed.
         done: Inclusive ranges settled above it.
         uptime: Microseconds for which former owners ran it, as far as they wrote them down.
-        takeovers: How often in a row an owner fell silent without moving the checkpoint.
+        takeovers: How often in a row an owner fell silent behind the head, at one checkpoint.
         claimed_at: In microseconds since 1970.
         owner: The worker that claimed it.
     """
@@ -107,7 +107,8 @@ class Lanes:
                 return []  # the usual case costs no write
         with self._store.writing() as connection:
             rows = self._find_free(connection, subscriptions, held)
-            taken = [self._take(connection, row) for row in rows]
+            head = connection.scalars(select(self._tables.head.c.position)).one()
+            taken = [self._take(connection, row, head=head) for row in rows]
             return [lane for lane in taken if lane is not None]
 
     def renew(self, held: Collection[Key] | None = None) -> set[Key]:
@@ -219,7 +220,9 @@ class Lanes:
         )
         return and_(is_active, or_(lane.c.run == LIVE, owns_live))
 
-    def _take(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Lane | None:
+    def _take(
+        self, connection: Connection, row: Row[*tuple[Any, ...]], *, head: int
+    ) -> Lane | None:
         """Become the owner of a lane; None if somebody else was quicker."""
         lane = Lane(
             subscription=row.subscription,
@@ -230,7 +233,8 @@ class Lanes:
             checkpoint=row.checkpoint,
             done=load_ranges(row.done),
             uptime=row.uptime,
-            takeovers=row.takeovers + (row.owner is not None),
+            # Whoever had settled everything did not fall silent over an event.
+            takeovers=row.takeovers + (row.owner is not None) if row.checkpoint < head else 0,
             claimed_at=self._store.now(),
             owner=self.worker,
         )

@@ -8,9 +8,11 @@ from sqlalchemy import insert, select
 
 from router.events import SHARDS
 from router.lanes import LEASE_MICROS, LIVE, Lane, Lanes, LeaseLost
+from router.log import EventLog
 from router.options import Options
 from router.roster import Roster, tile
 from router.store import Store
+from tests.entries import append_messages
 from tests.owners import (
     StillClock,
     lanes_of,
@@ -109,6 +111,7 @@ def test_taking_over_an_expired_lease_is_counted(
     store: Store, roster: Roster, lanes: Lanes, clock: StillClock
 ) -> None:
     """A takeover is told from a lane that was given back, and begins a new epoch."""
+    append_messages(EventLog(store), ["ana"])
     roster.declare("crm", {}, EVERYTHING)
     lanes.claim(["crm"])
     other = make_owner(store)
@@ -118,6 +121,23 @@ def test_taking_over_an_expired_lease_is_counted(
     clock.put_past_leases()
     (lane,) = lanes.claim(["crm"])
     assert owner_of(store, lane) == (lanes.worker, 3, 2)
+
+
+def test_who_had_settled_everything_did_not_fall_silent_over_an_event(
+    store: Store, roster: Roster, lanes: Lanes, clock: StillClock
+) -> None:
+    """Takeovers of a lane at the head are not counted: nothing in it can have ended a process."""
+    append_messages(EventLog(store), ["ana"])
+    roster.declare("crm", {}, EVERYTHING)
+    lanes.claim(["crm"])
+    clock.put_past_leases()
+    (lane,) = lanes.claim(["crm"])
+    assert lane.takeovers == 1
+    with lanes.owning(lane, checkpoint=1, done=[]):
+        pass
+    clock.put_past_leases()
+    (lane,) = lanes.claim(["crm"])
+    assert lane.takeovers == 0
 
 
 def test_a_lane_goes_on_where_it_was(
@@ -222,6 +242,7 @@ def test_progress_forgives_takeovers(
     store: Store, roster: Roster, lanes: Lanes, clock: StillClock
 ) -> None:
     """Takeovers are counted as long as no owner gets anything done."""
+    append_messages(EventLog(store), ["ana"])
     roster.declare("crm", {}, EVERYTHING)
     lanes.claim(["crm"])
     clock.put_past_leases()
@@ -246,6 +267,7 @@ def test_a_former_owner_cannot_release(
     store: Store, roster: Roster, lanes: Lanes, clock: StillClock
 ) -> None:
     """Who has lost a lane cannot give it back for its new owner."""
+    append_messages(EventLog(store), ["ana"])
     roster.declare("crm", {}, EVERYTHING)
     (lost,) = lanes.claim(["crm"])
     clock.put_past_leases()

@@ -88,7 +88,7 @@ class Record:
         settled = self.settled()
         lost = settled - self.course.done.keys() - self.set_aside
         assert lost == set(), f"settled on record, but nothing has come of it: {lost}"
-        if self._plugin.kind == "transactional" and self._lanes():  # a replay ends with its lanes
+        if self._plugin.kind == "transactional" and self.is_born():  # a replay ends with its lanes
             effects = self.effects()
             assert len(effects) == len(set(effects)), "an effect is there twice"
             assert settled - set(effects) <= self.set_aside, "an effect is lost"
@@ -114,6 +114,10 @@ class Record:
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""
         return bool(self.select(QUIET, {"name": self._name, "run": self._run}))
+
+    def is_born(self) -> bool:
+        """Whether there is such a run."""
+        return bool(self._lanes())
 
     def is_paused(self) -> bool:
         """Whether an operator has paused the subscription."""

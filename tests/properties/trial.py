@@ -94,7 +94,6 @@ class Trial:
         self._control = Control(world.log.store)
         self._dead = DeadLetters(world.log.store)
         self._has_skipped = False
-        self._is_born = False
 
     def let(self, happening: Happening) -> None:
         """Let something happen."""
@@ -102,7 +101,7 @@ class Trial:
             position = self._world.log.head() + 1
             self._scripts[position] = [*happening.script, *[happening.then] * FURTHER]
             append_messages(self._world.log, [happening.conversation])
-        elif self._is_born:
+        elif self.record.is_born():
             self._carry_out(happening)
 
     def live(self, *, end: End | None = None, meanwhile: Sequence[Happening] = ()) -> None:
@@ -143,7 +142,6 @@ class Trial:
         self, end: End | None = None, meanwhile: Sequence[Callable[[], object]] = ()
     ) -> bool:
         self.record.begin_life()
-        self._is_born = True
         begun = self._world.clock.micros
 
         def is_done() -> bool:
