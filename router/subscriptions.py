@@ -190,17 +190,31 @@ class Caller:
         """Call an async handler, in a task of its own: what it does to that harms no other."""
         started = self._clock()
         context = self._make_context(handler, attempt, started)
-        task = asyncio.get_running_loop().create_task(_catch(handler, event, context))
-        task.add_done_callback(lambda _: on_return())
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        is_late = False
+
+        def end(_task: object) -> None:
+            on_return()
+            if not ended.done():
+                ended.set_result(None)
+
+        def overrun() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
+        # Not `asyncio.wait`, which takes longer than all the rest of it.
+        task = loop.create_task(_catch(handler, event, context))
+        task.add_done_callback(end)
+        timer = loop.call_later(self._timeout, overrun)
         try:
-            await asyncio.wait((task,), timeout=self._timeout)
-            is_late = not task.done()
-            if is_late:
-                task.cancel()
-                await asyncio.wait((task,))
+            await ended
         except asyncio.CancelledError:
             task.cancel()
             raise
+        finally:
+            timer.cancel()
         if is_late:
             error: BaseException | None = TimeoutError(
                 f"the handler took longer than {self._timeout:g} s"
