@@ -90,25 +90,31 @@ class Attempts:
         Raises:
             LeaseLost: Another process has the lane; there are no effects.
         """
-        with ExitStack() as stack:
-            ready: list[Attempt] = []
-            taken: set[str] = set()
+        ready: list[Attempt] = []
+        taken: set[str] = set()
+        try:
             for attempt in attempts[:1] if self.pace.is_limited else attempts:
                 key = self.key(attempt.event)
                 if not ready:
                     await self.wait_for_turn(key)
                 elif key not in taken and not self.turns.try_take(key):
                     break  # a replay has it, or live delivery: those before it need not wait
-                if key not in taken:
-                    taken.add(key)
-                    stack.callback(self.turns.give_back, key)
-                ready.append(msgspec.structs.replace(attempt, event=self.tell(attempt.event)))
+                taken.add(key)
+                ready.append(self._tell_attempt(attempt))
             await self._begin(begin)
             batch = Batch(
                 ready, caller=self.caller, monotonic=time.monotonic, is_wanted=self._is_wanted
             )
             await self._ledger.write_with(batch)
             return batch.ended
+        finally:
+            for key in taken:
+                self.turns.give_back(key)
+
+    def _tell_attempt(self, attempt: Attempt) -> Attempt:
+        if self._replaying is None:
+            return attempt
+        return msgspec.structs.replace(attempt, event=self.tell(attempt.event))
 
     async def wait_for_turn(self, key: str) -> None:
         """Wait until a call may be made for ``key``, whose turn is to be given back after it."""

@@ -102,17 +102,24 @@ class Firsts:
         return First(event, is_behind, self._clock.random())
 
     def _make_attempt(self, first: First) -> Attempt:
-        event = first.event
+        return Attempt(
+            first.event,
+            1,
+            record=partial(self._record, first),
+            must_wait=partial(self._must_wait, first),
+            settles=not first.is_behind,
+        )
 
-        def record(connection: Connection, failed: Failed | None) -> Outcome | None:
-            if first.is_behind:
-                self._parking.advance(connection, self._ledger.lane, event.subject, event.position)
-            return "done" if failed is None else self._park(connection, first, failed)
+    def _record(
+        self, first: First, connection: Connection, failed: Failed | None
+    ) -> Outcome | None:
+        if first.is_behind:
+            lane, event = self._ledger.lane, first.event
+            self._parking.advance(connection, lane, event.subject, event.position)
+        return "done" if failed is None else self._park(connection, first, failed)
 
-        def must_wait(failed: Failed) -> bool:
-            return self._verdicts.must_wait(self._judge_first(first, failed))
-
-        return Attempt(event, 1, record, must_wait, settles=not first.is_behind)
+    def _must_wait(self, first: First, failed: Failed) -> bool:
+        return self._verdicts.must_wait(self._judge_first(first, failed))
 
     def _park(self, connection: Connection, first: First, failed: Failed) -> Outcome | None:
         lane, event, next_at = self._ledger.lane, first.event, self._judge_first(first, failed)

@@ -141,10 +141,13 @@ class Lanes:
     ) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner, which also records how far it has come.
 
+        It does not wait for the disk: what a power cut undoes, effects and progress at once, is
+        delivered again.
+
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing is changed.
         """
-        with self._store.writing() as connection:
+        with self._store.writing(lasting=False) as connection:
             self.record(connection, lane, checkpoint=checkpoint, done=done)
             yield connection
 

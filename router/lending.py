@@ -8,6 +8,8 @@ from typing import Self
 
 from sqlalchemy import Connection, event
 
+from router.errors import Unavailable
+
 SAVEPOINT = "router_event"  # of the one event that a handler is called with
 
 # What would end the transaction or the savepoint, behind any comments.
@@ -31,7 +33,20 @@ class Lent:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        # Savepoints by the driver itself: SQLAlchemy's take as long as all the rest of an event.
+        self._cursor = connection.connection.cursor()
         self._is_lent = False
+
+    def tell(self, command: str) -> None:
+        """Have the database execute a ``command`` that has no result.
+
+        Raises:
+            Unavailable: It did not.
+        """
+        try:
+            self._cursor.execute(command)
+        except self.connection.dialect.loaded_dbapi.Error as error:
+            raise Unavailable(f"the database does not take {command}: {error}") from error
 
     @contextmanager
     def lending(self) -> Iterator[None]:
@@ -55,6 +70,7 @@ class Lent:
         traceback: TracebackType | None,
     ) -> None:
         """Give the connection back as it was."""
+        self._cursor.close()
         event.remove(self.connection, "before_cursor_execute", self._check)
         for name in _METHODS:
             del vars(self.connection)[name]

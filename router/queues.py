@@ -13,7 +13,7 @@ from router.firsts import Firsts
 from router.ledger import Ledger
 from router.slots import Slots
 
-BATCH = 500  # events that a transaction is offered; time ends it sooner
+LEAST, MOST = 8, 500  # events that a transaction is offered
 
 
 class Queue(Protocol):
@@ -122,6 +122,7 @@ class BatchQueue:
         self._breaker = breaker
         self._line: deque[Event] = deque()
         self._is_at_work = False
+        self._offer = LEAST
 
     @property
     def is_empty(self) -> bool:
@@ -149,7 +150,7 @@ class BatchQueue:
         is_allowed = most is not None or not self._breaker.is_open
         if self._line and is_allowed and not self._is_at_work:
             self._is_at_work = True
-            self._slots.add(partial(self._run, most or BATCH))
+            self._slots.add(partial(self._run, most or self._offer))
 
     async def _run(self, most: int) -> None:
         """Hand over one batch, then stand in line again behind the retries."""
@@ -158,6 +159,8 @@ class BatchQueue:
         count, _ = await self._firsts.deliver_together(events) if events else (0, False)
         for _ in range(count):
             self._line.popleft()
+        # Time ends a batch; what is offered beyond that is prepared for nothing.
+        self._offer = min(max(LEAST, 2 * count), MOST)
         self._is_at_work = False
         self._begin()
 

@@ -1,6 +1,8 @@
 """SQLite as a durable log needs it: its settings, its transactions, its checkpoints."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -110,6 +112,28 @@ def begin_reading(connection: Connection) -> None:
 def begin_writing(connection: Connection) -> None:
     """Open a transaction that holds the only write lock from its start on."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def not_waiting_for_disk(connection: Connection) -> Iterator[None]:
+    """Let the transactions of ``connection`` be durable only with the next one that waits.
+
+    In a write-ahead log such a commit is lost by a power cut as a whole, with all that came after
+    it, and never by the end of a process (sqlite.org/pragma.html, synchronous NORMAL).
+    """
+    ask = connection.exec_driver_sql
+    level = ask("PRAGMA synchronous").scalar_one()
+    ask("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        try:
+            if not connection.invalidated:
+                connection.rollback()  # within a transaction the setting would stay as it is
+                ask(f"PRAGMA synchronous = {level}")
+        except BaseException:
+            connection.invalidate()  # it must not come back into the pool with the weaker setting
+            raise
 
 
 def file_of(url: URL) -> Path | None:

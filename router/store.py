@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import (
@@ -81,8 +81,14 @@ class Store:
             yield connection
 
     @contextmanager
-    def writing(self, *, appending: bool = False) -> Iterator[Connection]:
+    def writing(self, *, appending: bool = False, lasting: bool = True) -> Iterator[Connection]:
         """Yield a connection whose work is committed at the end of the block, or none of it.
+
+        Args:
+            appending: Whether it goes before other writers of this process.
+            lasting: Whether the commit waits for the disk. One that does not is there for all to
+                see, and survives the process; a power cut undoes it, with whatever came after it,
+                unless a lasting one came after it.
 
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
@@ -91,6 +97,7 @@ class Store:
             self.gate.turn(appending=appending),
             _translated(),
             self.engine.connect() as connection,
+            nullcontext() if lasting else sqlite.not_waiting_for_disk(connection),
         ):
             sqlite.begin_writing(connection)
             yield connection

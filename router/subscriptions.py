@@ -164,8 +164,7 @@ class Caller:
             Undone: It ended the transaction, or made the database do so.
         """
         connection = lent.connection
-        # Not SQLAlchemy's own savepoint, which takes as long as all the rest of it.
-        connection.exec_driver_sql(f"SAVEPOINT {SAVEPOINT}")
+        lent.tell(f"SAVEPOINT {SAVEPOINT}")
         with lent.lending():
             failed = self.call_plain(event, connection, attempt=attempt)
         try:
@@ -174,8 +173,8 @@ class Caller:
                 while (inner := connection.get_nested_transaction()) is not None:
                     inner.rollback()
             if failed is not None:
-                connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-            connection.exec_driver_sql(f"RELEASE SAVEPOINT {SAVEPOINT}")
+                lent.tell(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            lent.tell(f"RELEASE SAVEPOINT {SAVEPOINT}")
         except Exception as error:  # the database's, or SQLAlchemy's confusion
             raise Undone(failed or self._fail(error, self._clock())) from error
         return failed

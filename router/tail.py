@@ -40,12 +40,24 @@ class Tail:
         log: What is read.
         types: The types of event that anybody asks for.
         now: Microseconds since 1970.
+        most_bytes: Of bodies that are kept, about.
+        most_events: That are kept, about.
     """
 
-    def __init__(self, log: EventLog, *, types: tuple[str, ...], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        types: tuple[str, ...],
+        now: Callable[[], int],
+        most_bytes: int = BYTES,
+        most_events: int = EVENTS,
+    ) -> None:
         self._log = log
         self._matching = Filter(types=types)
         self._now = now
+        self._most_bytes = most_bytes
+        self._most_events = most_events
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self._positions: list[int] = []
@@ -117,19 +129,23 @@ class Tail:
         self._positions += [event.position for event in page.events]
         self._bytes += sum(_sizes(page.events))
         self._end = page.reached
-        if self._bytes > BYTES or len(self._events) > EVENTS:
+        if self._bytes > self._most_bytes or len(self._events) > self._most_events:
             self._forget()
 
     def _forget(self) -> None:
         """Keep the newer half."""
         sizes = _sizes(self._events)
+        left = sum(sizes)
+        most_bytes, most_events = self._most_bytes // 2, self._most_events // 2
         at = 0
-        while at < len(sizes) and (self._bytes > BYTES // 2 or len(sizes) - at > EVENTS // 2):
-            self._bytes -= sizes[at]
+        while at < len(sizes) and (left > most_bytes or len(sizes) - at > most_events):
+            left -= sizes[at]
             at += 1
         if at:
             self._start = self._positions[at - 1]
             del self._events[:at], self._positions[:at]
+        # Counted anew: of a body some events may be gone, and it may have come in two pages.
+        self._bytes = sum(_sizes(self._events))
 
     def _serve(self, after: int, end: int, wanted: Wanted, *, limit: int, max_bytes: int) -> Page:
         found: list[Event] = []

@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Connection, update
 
 from router.attempts import Attempts
-from router.batches import Attempt
+from router.batches import WANTED_SECONDS, Attempt
 from router.events import Event, Replaying
 from router.lanes import Lanes, LeaseLost
 from router.ledger import Ledger, Outcome
@@ -272,7 +273,12 @@ async def test_whoever_waits_to_write_ends_the_batch(table: Table) -> None:
     """What was not called is not settled: it is of the next batch."""
     calls: list[int] = []
     table.is_wanted = True
-    attempts = table.make(subscribe(note(calls)))
+
+    def dawdle(event: Event, connection: Connection) -> None:
+        calls.append(event.position)
+        time.sleep(WANTED_SECONDS)
+
+    attempts = table.make(subscribe(dawdle))
     assert len(await attempts.call_within(table.attempts())) == 1
     assert calls == [1]
     assert table.ledger.progress.checkpoint == 1

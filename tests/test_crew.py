@@ -33,7 +33,7 @@ def _no_thread_is_left() -> Iterator[None]:
     asyncio.run(until(lambda: count_threads() == 0))
 
 
-@pytest.mark.parametrize("parts", [1, 50])
+@pytest.mark.parametrize("parts", [1, 200])
 @in_loop
 async def test_work_that_gets_on_calls_in_nobody(parts: int) -> None:
     """However much there is of it: more threads would only stand in each other's way.
@@ -49,10 +49,10 @@ async def test_work_that_gets_on_calls_in_nobody(parts: int) -> None:
             crew.count_one()
         done.append(number)
 
-    for number in range(500 // parts):
+    for number in range(4_000 // parts):
         crew.add(lambda number=number: work(number))  # type: ignore[misc]
-    await until(lambda: len(done) == 500 // parts)
-    assert count_threads() <= 8
+    await until(lambda: len(done) == 4_000 // parts)
+    assert count_threads() <= 4
     crew.close()
 
 
@@ -79,12 +79,25 @@ async def test_work_that_waits_calls_in_more(crew: Crew) -> None:
 
 
 @in_loop
-async def test_a_thread_that_is_idle_is_used_again(crew: Crew) -> None:
-    """Work that comes one by one needs no second thread."""
-    for _ in range(20):
-        assert crew.submit(lambda: 3).result(timeout=10) == 3
-        await asyncio.sleep(0.001)
+async def test_no_thread_is_called_in_before_anybody_looks(crew: Crew) -> None:
+    """Whatever is added at once waits for the one that has begun."""
+    may_end = threading.Event()
+    crew.add(lambda: _wait(may_end))
+    await until(lambda: count_threads() == 1)
+    for _ in range(3):
+        crew.add(lambda: None)
     assert count_threads() == 1
+    may_end.set()
+
+
+@in_loop
+async def test_a_thread_that_is_idle_is_used_again() -> None:
+    """Work that comes one by one needs hardly more than one thread."""
+    crew = Crew(64, name=NAME)
+    for number in range(100):
+        assert await asyncio.wrap_future(crew.submit(lambda: number)) == number  # noqa: B023
+    assert count_threads() <= 8
+    crew.close()
 
 
 @in_loop
@@ -119,7 +132,6 @@ async def test_what_a_call_returns_or_raises_is_told(crew: Crew) -> None:
     with pytest.raises(SystemExit):
         await asyncio.wrap_future(crew.submit(fail))
     assert await asyncio.wrap_future(crew.submit(lambda: "well")) == "well"
-    assert count_threads() == 1
 
 
 @in_loop

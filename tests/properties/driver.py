@@ -64,6 +64,13 @@ class Driver:
         self.is_dead = self.has_come = True
         self._thawed.set()
 
+    def is_frozen(self) -> bool:
+        """Whether the process is frozen by now; else it never will be."""
+        with self._lock:
+            if self._end is not None and self._end.how == "freeze" and not self.has_frozen:
+                self._end = None
+            return self.has_frozen
+
     def thaw(self) -> None:
         """Let a frozen process go on as if nothing had happened."""
         self._thawed.set()
@@ -86,9 +93,9 @@ class Driver:
 
     def _count(self, text: str) -> How | None:
         """Count a statement; how the process ends at it."""
-        if self._end is None or text.startswith("PRAGMA"):
-            return None
         with self._lock:
+            if self._end is None or text.startswith("PRAGMA"):
+                return None
             self._number += 1
             is_due = self._number >= self._end.at and not self.has_come
             if not is_due or (self._end.how == "freeze" and not text.startswith("BEGIN")):

@@ -63,11 +63,6 @@ class Life:
         self._runner = asyncio.Runner()
         self._starting: asyncio.Task[None] | None = None
 
-    @property
-    def is_frozen(self) -> bool:
-        """Whether it does nothing, but may be thawed."""
-        return self.driver.has_frozen
-
     def run(self, is_done: Callable[[], bool], meanwhile: Sequence[Callable[[], object]]) -> bool:
         """Work until the end, or until all is done; whether the end came first.
 
@@ -82,7 +77,7 @@ class Life:
         except BaseException:
             self.bury()
             raise
-        if not self.is_frozen:
+        if not self.driver.is_frozen():
             self._stop()
         return self.driver.has_come
 

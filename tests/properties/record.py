@@ -76,7 +76,8 @@ class Record:
         parked, limit_of = self.parked(), self.course.limit_of
         dead = {at for at, row in parked.items() if row.state == "dead"}
         spent = {at for at, row in parked.items() if row.attempts >= limit_of(at)}
-        self.course.begin_life(self.settled() | dead, dead | spent | self.suspects)
+        settled = self.settled() | (dead - self._asked())
+        self.course.begin_life(settled, dead | spent | self.suspects)
         self.course.is_paused = self.is_paused()
 
     def check(self) -> None:
@@ -97,7 +98,7 @@ class Record:
     def _check_parked(self, parked: Mapping[int, ParkedRow]) -> None:
         """Attempts stay within their limit, nobody is blamed for another, and rows are few."""
         limit_of, rejected = self.course.limit_of, self.course.rejected
-        asked = {row.position for row in self.select(ASKED, (self._name, self._run))}
+        asked = self._asked()
         waiting = Counter[str]()
         for position, row in parked.items():
             assert row.attempts <= limit_of(position), "too many attempts"
@@ -181,6 +182,10 @@ class Record:
         """Return what ``query`` gives."""
         with self._log.store.reading() as connection:
             return list(connection.exec_driver_sql(query, values))
+
+    def _asked(self) -> set[int]:
+        """The positions of the dead letters that an operator wants redriven or discarded."""
+        return {row.position for row in self.select(ASKED, (self._name, self._run))}
 
     def _lanes(self) -> list[Row[*tuple[Any, ...]]]:
         return self.select(LANES, (self._name, self._run))

@@ -71,7 +71,7 @@ class World:
         has_come = life.run(is_done, meanwhile)
         if has_come and end is not None:
             note(f"{end.how}: {life.driver.statement}")
-        if life.is_frozen:
+        if life.driver.has_frozen:
             self.bury()
             self._frozen = life
         return has_come

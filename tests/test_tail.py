@@ -1,0 +1,280 @@
+"""Tests of `router.tail`: what is read once for all is what each would have read by itself."""
+
+import shutil
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.events import Draft, Entry, EventType, Notification
+from router.filters import Filter
+from router.log import EventLog, Page
+from router.tail import BYTES, EVENTS, FRESH_MICROS, PAGE, Tail
+from tests.entries import NOON, append, make_entry
+
+_numbers = count(1)
+
+TYPES: tuple[EventType, ...] = ("message", "read")
+SHARDS = [None, (0, 511), (512, 1023)]
+
+
+class Desk:
+    """A tail of a log, by a clock that is put forward by hand.
+
+    Attributes:
+        now: Microseconds.
+        looks: How often the log was looked at.
+    """
+
+    def __init__(
+        self, log: EventLog, *, most_bytes: int = BYTES, most_events: int = EVENTS
+    ) -> None:
+        self.log = log
+        self.now = 1_000_000_000
+        self.looks = 0
+        self.tail = Tail(
+            Counted(log, self),
+            types=TYPES,
+            now=lambda: self.now,
+            most_bytes=most_bytes,
+            most_events=most_events,
+        )
+
+    def read(
+        self,
+        after: int,
+        *,
+        limit: int = 100,
+        until: int | None = None,
+        types: tuple[str, ...] = TYPES,
+        shards: tuple[int, int] | None = None,
+        max_bytes: int = BYTES,
+    ) -> Page:
+        """Read a page through the tail."""
+        return self.tail.read_page(
+            after=after,
+            limit=limit,
+            until=until,
+            matching=Filter(types=types),
+            shards=shards,
+            max_bytes=max_bytes,
+        )
+
+
+class Counted(EventLog):
+    """A log that counts how often it is looked at."""
+
+    def __init__(self, log: EventLog, desk: Desk) -> None:
+        super().__init__(log.store)
+        self._desk = desk
+
+    def read_page(self, **given: object) -> Page:  # type: ignore[override]
+        """Return a page."""
+        self._desk.looks += 1
+        return super().read_page(**given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def desk(log: EventLog) -> Desk:
+    """A tail of an empty log."""
+    return Desk(log)
+
+
+def describe(page: Page) -> list[tuple[int, str, bytes]]:
+    """What a handler would see of a page's events."""
+    return [(one.position, one.subject, one.notification.body) for one in page.events]
+
+
+def make_many(events: int, *, size: int = 0) -> Entry:
+    """Return a notification of so many events, with a body of that size."""
+    body = b'"' + b"x" * (size - 2) + b'"'
+    drafts = [
+        Draft("$", "message", "text", "", f"c{number}", natural_key=(str(next(_numbers)),))
+        for number in range(events)
+    ]
+    return Entry(Notification("wa", NOON, {}, body), drafts)
+
+
+actions = st.one_of(
+    st.tuples(st.just("append"), st.lists(st.integers(0, 6), min_size=1, max_size=4)),
+    st.tuples(st.just("wake"), st.just(0)),
+    st.tuples(st.just("wait"), st.sampled_from([FRESH_MICROS // 2, FRESH_MICROS])),
+    st.tuples(
+        st.just("read"), st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(0, 200))
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(course=st.lists(actions, max_size=40), most=st.sampled_from([4, 20, EVENTS]))
+def test_readers_get_what_they_would_read_by_themselves(
+    empty_database: Path,
+    tmp_path: Path,
+    course: list[tuple[str, object]],
+    most: int,
+) -> None:
+    """Wherever readers stand and whatever is dropped, none misses an event or gets another's.
+
+    A page may end sooner than the log, never claim what it has not looked at; and once woken, or
+    after the time for which a look counts, a reader gets to the end.
+    """
+    log = EventLog(f"sqlite:///{shutil.copy(empty_database, tmp_path / 'tail.db')}")
+    desk = Desk(log, most_events=most, most_bytes=50 * most)
+    wanted = [(TYPES, None), (("message",), SHARDS[1]), (("read",), None), (TYPES, SHARDS[2])]
+    cursors = [0] * len(wanted)
+
+    def read(reader: int, limit: int, max_bytes: int) -> Page:
+        types, shards = wanted[reader]
+        after = cursors[reader]
+        page = desk.read(after, limit=limit, types=types, shards=shards, max_bytes=max_bytes)
+        itself = log.read_page(
+            after=after,
+            until=page.reached,
+            limit=10_000,
+            matching=Filter(types=types),
+            shards=shards,
+        )
+        assert describe(page) == describe(itself)
+        assert after <= page.reached <= log.head()
+        assert len(page.events) <= limit
+        cursors[reader] = page.reached
+        return page
+
+    for action, given_ in course:
+        match action, given_:
+            case "append", list(numbers):
+                append(log, *(make_kind(number) for number in numbers))
+            case "wake", _:
+                desk.tail.wake()
+            case "wait", int(micros):
+                desk.now += micros
+            case "read", (int(reader), int(limit), int(max_bytes)):
+                read(reader, limit, max_bytes)
+    desk.now += FRESH_MICROS
+    for reader in range(len(wanted)):
+        while not read(reader, 3, 100).is_last:
+            pass
+        assert cursors[reader] == log.head()
+    log.store.close()
+
+
+def make_kind(number: int) -> Entry:
+    """Return a notification of one kind: with one or three events, wanted by some or by nobody."""
+    if number == 0:
+        return make_many(3)
+    kinds: list[EventType] = ["message", "read", "sent"]
+    return make_entry(f"c{number}", kinds[number % 3])
+
+
+def test_several_readers_cost_one_look(desk: Desk) -> None:
+    """What one has read is there for the others."""
+    assert desk.read(0).is_last
+    append(desk.log, *(make_entry() for _ in range(10)))
+    desk.tail.wake()
+    desk.looks = 0
+    pages = [desk.read(0) for _ in range(5)]
+    assert [len(page.events) for page in pages] == [10] * 5
+    assert desk.looks == 1
+
+
+def test_each_reader_has_notifications_of_its_own(desk: Desk) -> None:
+    """What a handler does to a payload is not seen by another plugin's."""
+    desk.read(0)
+    append(desk.log, make_many(2, size=5))
+    desk.tail.wake()
+    mine, others = desk.read(0).events, desk.read(0).events
+    assert mine[0].notification is mine[1].notification
+    assert mine[0].notification is not others[0].notification
+    assert mine[0].notification.body is others[0].notification.body
+
+
+@pytest.mark.parametrize(("waited", "count"), [(FRESH_MICROS - 1, 0), (FRESH_MICROS, 1)])
+def test_a_look_counts_for_a_while(desk: Desk, waited: int, count: int) -> None:
+    """Without a wake-up, idle readers ask the log together, and only so often."""
+    desk.read(0)
+    desk.read(0)
+    append(desk.log, make_entry())
+    desk.now += waited
+    assert len(desk.read(0).events) == count
+
+
+def test_a_wake_up_counts_at_once(desk: Desk) -> None:
+    """Who is woken finds what has come, without any time passing."""
+    desk.read(0)
+    desk.read(0)
+    append(desk.log, make_entry())
+    assert desk.read(0).events == []
+    desk.tail.wake()
+    assert [event.position for event in desk.read(0).events] == [1]
+
+
+def test_who_is_far_behind_reads_by_itself(desk: Desk) -> None:
+    """The tail begins at the end of the log; what is older is read from there."""
+    append(desk.log, *(make_entry() for _ in range(3)))
+    desk.read(3)
+    append(desk.log, make_entry())
+    desk.tail.wake()
+    assert [event.position for event in desk.read(3).events] == [4]
+    assert [event.position for event in desk.read(1).events] == [2, 3, 4]
+
+
+def test_a_page_ends_where_it_is_to(desk: Desk) -> None:
+    """By its limit, its last position, and its bytes; each body counts once, the first always."""
+    desk.read(0)
+    append(desk.log, make_many(2, size=98), make_many(2, size=48), make_many(1, size=98))
+    desk.tail.wake()
+    for given_, positions, is_last in [
+        ({"limit": 3}, [1, 2, 3], False),
+        ({"until": 4}, [1, 2, 3, 4], True),
+        ({"max_bytes": 0}, [1, 2], False),
+        ({"max_bytes": 98}, [1, 2], False),
+        ({"max_bytes": 99}, [1, 2, 3, 4], False),
+        ({"max_bytes": 147}, [1, 2, 3, 4, 5], True),
+    ]:
+        page = desk.read(0, **given_)  # type: ignore[arg-type]
+        assert ([event.position for event in page.events], page.is_last) == (positions, is_last)
+
+
+def test_what_is_kept_is_bounded_in_bytes(log: EventLog) -> None:
+    """Always; a body counts once, however many events it holds and wherever it is cut."""
+    desk = Desk(log, most_bytes=1_000)
+    kept = keep(desk, (make_many(4 + number % 2, size=100) for number in range(100)))
+    assert max(kept) in range(44, 47)  # ten bodies
+    assert min(kept[20:]) in range(20, 31)  # five or six
+    assert [event.position for event in desk.read(0, limit=2).events] == [1, 2]
+
+
+def test_what_is_kept_is_bounded_in_events(log: EventLog) -> None:
+    """However small they are."""
+    desk = Desk(log, most_events=12)
+    kept = keep(desk, (make_many(4, size=100) for _ in range(30)))
+    assert (max(kept), min(kept[5:])) == (12, 6)
+
+
+def test_a_body_that_comes_in_two_pages_does_not_count_for_ever(log: EventLog) -> None:
+    """However often that happens, there is room for what is new."""
+    desk = Desk(log, most_bytes=1_000)
+    kept = keep(desk, (make_many(PAGE + 1, size=100) for _ in range(40)))
+    assert min(kept[10:]) > PAGE
+
+
+def keep(desk: Desk, entries: Iterable[Entry]) -> list[int]:
+    """Append these, read on each time, and return how many events were kept then."""
+    desk.read(0)
+    kept = []
+    for entry in entries:
+        head = append(desk.log, entry)[-1]
+        desk.tail.wake()
+        while not desk.read(head - 1).events:
+            pass
+        low, high = 0, head  # the lowest position that a reader need not look at the log from
+        while low < high:
+            middle = (low + high) // 2
+            before = desk.looks
+            desk.read(middle, limit=1)
+            low, high = (middle + 1, high) if desk.looks > before else (low, middle)
+        kept.append(head - low)
+    return kept
