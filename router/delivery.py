@@ -36,6 +36,7 @@ from router.verdicts import OnDead, Verdicts
 
 WINDOW = 1_000  # events taken and not settled; one slow subject holds up others only this far on
 PAGE = 500
+ROOM = 250  # events for which there must be room before more are read: a few are not worth a page
 BYTES = 32 * 1024 * 1024  # of bodies, likewise; a single one may be larger
 POLL = 0.5  # seconds; the longest that an event waits when its wake-up is lost
 FLUSH_MICROS = 1_000_000  # between two records of progress
@@ -308,7 +309,7 @@ class Delivery:
         room = WINDOW - progress.pending
         now = self._clock.now()
         is_due = self._may_be_more or abs(now - self._looked_at) >= POLL * 1_000_000
-        if room <= 0 or not is_due or not self._may_read():
+        if room < ROOM or not is_due or not self._may_read():
             return False
         self._may_be_more = False
         self._looked_at = now
@@ -316,7 +317,7 @@ class Delivery:
         for event in self._take(page):
             self._queue.add(event)
         self._may_be_more = self._may_be_more or not page.is_last
-        return self._may_be_more and progress.pending < WINDOW and self._may_read()
+        return self._may_be_more and progress.pending <= WINDOW - ROOM and self._may_read()
 
     def _may_read(self) -> bool:
         if self._slots.is_closed or not self._has_room():
