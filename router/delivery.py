@@ -8,8 +8,6 @@ bounded by the number of failing subjects, not by their traffic.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
-from typing import Protocol
 
 import msgspec
 from sqlalchemy import Connection
@@ -18,13 +16,12 @@ from router.agenda import Agenda
 from router.attempts import Attempts
 from router.breaker import Breaker
 from router.clock import Clock
-from router.events import Event, Replaying
-from router.filters import Filter
 from router.firsts import Firsts
+from router.intake import WINDOW, Intake, Reader, Span
 from router.intents import DISCARD, SKIP, Intent, Intents
 from router.lanes import Lane
 from router.ledger import Ledger
-from router.log import EventLog, Page
+from router.log import EventLog
 from router.parking import Held, Parked, Parking
 from router.queues import AsyncQueue, BatchQueue, Queue
 from router.retries import Retries
@@ -34,42 +31,7 @@ from router.subscriptions import Caller, Subscription
 from router.turns import Pace, Turns
 from router.verdicts import OnDead, Verdicts
 
-WINDOW = 1_000  # events taken and not settled; one slow subject holds up others only this far on
-PAGE = 500
-ROOM = 250  # events for which there must be room before more are read: a few are not worth a page
-BYTES = 32 * 1024 * 1024  # of bodies, likewise; a single one may be larger
-POLL = 0.5  # seconds; the longest that an event waits when its wake-up is lost
 FLUSH_MICROS = 1_000_000  # between two records of progress
-
-
-class Span(msgspec.Struct, frozen=True):
-    """What part of the log is delivered.
-
-    Attributes:
-        matching: Which events.
-        until: The last position; None for live delivery, which never ends.
-        replay: What handlers are told of the replay.
-    """
-
-    matching: Filter
-    until: int | None = None
-    replay: Replaying | None = None
-
-
-class Reader(Protocol):
-    """Reads a page of events behind a position, as `EventLog.read_page` does."""
-
-    def __call__(
-        self,
-        *,
-        after: int,
-        limit: int,
-        until: int | None,
-        matching: Filter,
-        shards: tuple[int, int] | None,
-        max_bytes: int,
-    ) -> Page:
-        """Return it."""
 
 
 class Delivery:
@@ -109,19 +71,14 @@ class Delivery:
         self.ledger = ledger
         self.breaker = Breaker(now=clock.now, on_change=self._on_breaker)
         self.skipping: Intent | None = None
-        self._span = span
         self._log = log
-        self._read_page = read_page
         self._parking = parking
         self._clock = clock
         self._tell_breaker = on_breaker
         self._intents = Intents(log.store)
         self._asked: dict[int, Intent] = {}
         self._changed = asyncio.Event()
-        self._may_be_more = True  # events that have not been looked for
-        self._looked_at = 0
-        self._bodies: list[tuple[list[int], int]] = []  # positions of a body's events, its size
-        self._bytes = 0  # of all of these
+        self._intake = Intake(span, ledger=ledger, read_page=read_page, clock=clock)
         self._attempts = Attempts(
             caller=caller,
             ledger=ledger,
@@ -167,7 +124,7 @@ class Delivery:
 
     def wake(self) -> None:
         """Look for new events now."""
-        self._may_be_more = True
+        self._intake.wake()
         self._changed.set()
 
     def obey(self, intent: Intent) -> None:
@@ -228,11 +185,8 @@ class Delivery:
     @property
     def is_finished(self) -> bool:
         """Whether all of the span is settled, and nothing of it waits for anything."""
-        end = self._span.until
-        if end is None or self.ledger.progress.cursor < end:
-            return False
         is_waiting = self.ledger.blocked or not self._queue.is_empty
-        return self._retries.is_empty and not is_waiting
+        return self._intake.is_at_end and self._retries.is_empty and not is_waiting
 
     async def _run(self) -> None:
         flushed_at = 0
@@ -261,11 +215,11 @@ class Delivery:
         while left > 0 and not self._slots.is_closed:
             for work in self._retries.take_due():
                 await work()
-            page = await self.ledger.read(partial(self._read, limit=1))
-            for event in self._take(page):
+            events, is_last = await self._intake.read_one()
+            for event in events:
                 await self._retries.deliver_alone(event)
                 left -= 1
-            if page.is_last:
+            if is_last:
                 break
         self._retries.is_alone = False
 
@@ -297,70 +251,21 @@ class Delivery:
 
     async def _wait(self) -> None:
         """Sleep until something happens, an attempt is due, or it is time to look again."""
-        pause = POLL - abs(self._clock.now() - self._looked_at) / 1_000_000
-        if pause <= 0:
-            pause = POLL  # it is time to look, but there is no room
+        pause = self._intake.seconds_to_look()
         due = self._retries.seconds_to_next()
         await self._clock.wait_for(self._changed, seconds=pause if due is None else min(pause, due))
 
     async def _read_more(self) -> bool:
-        """Take the next page, as far as there is room; whether there is more to take."""
-        progress = self.ledger.progress
-        room = WINDOW - progress.pending
-        now = self._clock.now()
-        is_due = self._may_be_more or abs(now - self._looked_at) >= POLL * 1_000_000
-        if room < ROOM or not is_due or not self._may_read():
+        """Take the next page, if that may be; whether there is more to take."""
+        if not self._may_read() or not self._intake.is_due:
             return False
-        self._may_be_more = False
-        self._looked_at = now
-        page = await self.ledger.read(partial(self._read, limit=min(room, PAGE)))
-        for event in self._take(page):
+        for event in await self._intake.read():
             self._queue.add(event)
-        self._may_be_more = self._may_be_more or not page.is_last
-        return self._may_be_more and progress.pending <= WINDOW - ROOM and self._may_read()
+        return self._may_read() and self._intake.has_more
 
     def _may_read(self) -> bool:
-        if self._slots.is_closed or not self._has_room():
-            return False
         has_probe = self._retries.has_probes or not self._queue.is_empty
-        return not (self.breaker.is_open and has_probe)
-
-    def _read(self, *, limit: int) -> Page:
-        return self._read_page(
-            after=self.ledger.progress.cursor,
-            until=self._span.until,
-            limit=limit,
-            matching=self._span.matching,
-            shards=self.ledger.lane.shards,
-            max_bytes=BYTES - self._bytes,
-        )
-
-    def _take(self, page: Page) -> list[Event]:
-        """Take a page, and return those of its events that are to be handed over now."""
-        positions = [event.position for event in page.events]
-        taken = set(self.ledger.progress.take(positions, reached=page.reached))
-        fresh = []
-        for event in page.events:
-            if event.position not in taken:
-                continue
-            if event.subject in self.ledger.blocked:
-                self.ledger.settle(event.position)  # on record: it waits behind its subject
-            else:
-                fresh.append(event)
-        for _, group in groupby(fresh, key=lambda event: event.notification_id):
-            events = list(group)
-            size = len(events[0].notification.body)
-            self._bodies.append(([event.position for event in events], size))
-            self._bytes += size
-        return fresh
-
-    def _has_room(self) -> bool:
-        """Whether the bodies of what is taken and not settled leave room for more."""
-        if self._bytes >= BYTES or len(self._bodies) > 2 * WINDOW:
-            is_pending = self.ledger.progress.is_pending
-            self._bodies = [one for one in self._bodies if any(map(is_pending, one[0]))]
-            self._bytes = sum(size for _, size in self._bodies)
-        return self._bytes < BYTES
+        return not (self._slots.is_closed or (self.breaker.is_open and has_probe))
 
     def _probe(self) -> None:
         """Let an open breaker find out how things stand, if nothing is tried again anyway."""

@@ -14,22 +14,25 @@ from sqlalchemy import Connection
 
 from router.alerts import Alerts, Tell
 from router.clock import Clock
-from router.delivery import Delivery, Reader, Span
+from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
-from router.events import Event, Replaying
+from router.events import Replaying
 from router.filters import Filter
+from router.intake import Reader, Span
 from router.intents import Intents
-from router.lanes import LIVE, MISSING, RUNNABLE, Key, Lane, Lanes, LeaseLost
+from router.lanes import LIVE, Key, Lane, Lanes, LeaseLost
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Parking
 from router.periodic import Periodic
 from router.replay import Replays
+from router.rests import Rests
 from router.roster import Roster
 from router.subscriptions import Caller, Subscription
 from router.tail import Tail
 from router.threads import Threads
 from router.turns import Pace, Turns
+from router.watch import Watch
 
 T = TypeVar("T")
 
@@ -37,8 +40,6 @@ RENEW = 2.0  # seconds between two renewals of a lease of six
 LOOK = 1.0  # seconds between two looks for lanes and replays that wait for an owner
 DRAIN = 30.0  # seconds that a stop waits for the calls under way
 LAST_WRITE = 5.0  # more, to write down what has come of the others
-REST = 1_000_000  # microseconds before a lane whose delivery broke off is claimed again
-LONGEST_REST = 60_000_000
 STORAGE_THREADS = 4
 
 logger = logging.getLogger("router.dispatcher")
@@ -74,6 +75,7 @@ class Dispatcher:
         self._replays = Replays(log)
         self._intents = Intents(log.store)
         self._alerts = Alerts(listeners)
+        self._watch = Watch(list(self._subscriptions), roster=self._roster, alerts=self._alerts)
         types = tuple(sorted({type_ for one in subscriptions for type_ in one.handlers}))
         self._tail = Tail(log, types=types, now=self._clock.now)
         self._parking = Parking(log.store.tables)
@@ -81,10 +83,7 @@ class Dispatcher:
         self._callers = {one.name: self._make_caller(one) for one in subscriptions}
         self._turns = {one.name: Turns() for one in subscriptions}
         self._paces = {one.name: self._make_pace(one.options.rate) for one in subscriptions}
-        self._states: dict[str, tuple[str, str]] = {}
-        self._failing: set[str] = set()  # whose breaker is open
-        self._noted: set[str] = set()  # of which that is on record
-        self._rests: dict[str, tuple[int, int]] = {}  # how long, until when; in microseconds
+        self._rests = Rests()
         self._held: set[Key] = set()  # what is claimed and not given back
         self._running: dict[Key, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,12 +96,11 @@ class Dispatcher:
     async def start(self) -> None:
         """Bring the subscriptions into being, then deliver in the background."""
         self._loop = asyncio.get_running_loop()
-        names = list(self._subscriptions)
-        for name in await self._store(partial(self._roster.enrol, names)):
+        for name in await self._store(partial(self._roster.enrol, list(self._subscriptions))):
             logger.warning("no plugin %r is loaded: its events wait until one is", name)
         for one in self._subscriptions.values():
             await self._store(partial(self._roster.declare, one.name, one.policies, one.options))
-        self._states = await self._store(partial(self._roster.states, names))
+        self._watch.heed(await self._store(self._watch.look))
         await self._claim()
         self._leases.start()
         self._looking = self._loop.create_task(self._look())
@@ -165,33 +163,18 @@ class Dispatcher:
 
     async def _heed(self) -> None:
         """See to what operators have asked for."""
-        names = list(self._subscriptions)
-        for name in self._failing ^ self._noted:
-            is_open = name in self._failing
-            await self._store(partial(self._roster.note_breaker, name, is_open=is_open))
-            self._noted ^= {name}
-        before, self._states = self._states, await self._store(partial(self._roster.states, names))
-        for name in names:
-            state, reason = self._states.get(name, (MISSING, "it was forgotten"))
-            if before.get(name, (state, ""))[0] != state:
-                self._alerts.add(
-                    "on_subscription_state",
-                    subscription=name,
-                    state=state,
-                    reason=reason or "its events are delivered",
-                )
-            if state not in RUNNABLE:
-                for key in self._running:
-                    if key[0] == name:
-                        self._running[key].stop()
-        for intent in await self._store(partial(self._intents.find, names)):
+        for name in self._watch.heed(await self._store(self._watch.look)):
+            for key, delivery in self._running.items():
+                if key[0] == name:
+                    delivery.stop()
+        for intent in await self._store(partial(self._intents.find, list(self._subscriptions))):
             for (name, run, _, _), delivery in self._running.items():
                 if (name, run) == (intent.subscription, intent.run):
                     delivery.obey(intent)
 
     async def _claim(self) -> None:
         now = self._clock.now()
-        names = [name for name in self._subscriptions if self._rests.get(name, (0, 0))[1] <= now]
+        names = [name for name in self._subscriptions if self._rests.is_over(name, now=now)]
         await self._store(partial(self._replays.take_up, names))
         claim = partial(self._lanes.claim, names, held=frozenset(self._held))
         for lane in await self._store(claim):
@@ -257,12 +240,9 @@ class Dispatcher:
             turns=self._turns[lane.subscription],
             pace=pace,
             clock=self._clock,
-            on_dead=partial(self._tell_dead, lane.subscription),
+            on_dead=partial(self._watch.tell_dead, lane.subscription),
             on_breaker=partial(self._note_breaker, lane.subscription),
         )
-
-    def _tell_dead(self, name: str, event: Event, attempts: int, error: str) -> None:
-        self._alerts.add("on_dead", event=event, subscription=name, attempts=attempts, error=error)
 
     def _note_breaker(self, name: str) -> None:
         """Note whether the live delivery of a subscription fails; its replays are apart.
@@ -274,26 +254,17 @@ class Dispatcher:
             for (owner, run, _, _), delivery in self._running.items()
             if (owner, run) == (name, LIVE)
         )
-        if is_open == (name in self._failing):
-            return
-        self._failing ^= {name}
-        logger.warning("nearly every call of %r fails" if is_open else "%r works again", name)
+        self._watch.note_breaker(name, is_open=is_open)
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
         self._lanes.remove(lane, connection)
         self._replays.finish(connection, lane)
 
     async def _break_off(self, lane: Lane, error: Exception) -> None:
-        """Give back a lane whose delivery has failed, and leave it alone for a while.
-
-        The while doubles each time: what fails at once, each time, must not fill the log.
-        """
-        name, now = lane.subscription, self._clock.now()
-        pause, until = self._rests.get(name, (0, 0))
-        pause = min(2 * pause, LONGEST_REST) if now < until + LONGEST_REST else REST
-        self._rests[name] = pause, now + pause
+        """Give back a lane whose delivery has failed, and leave it alone for a while."""
+        name = lane.subscription
+        seconds = self._rests.begin(name, now=self._clock.now())
         reason = error if isinstance(error, RouterError) else trace(error)
-        seconds = pause / 1_000_000
         logger.error("the delivery to %r broke off; again in %g s: %s", name, seconds, reason)
         self._cut(lane.key)
         try:

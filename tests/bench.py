@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from sqlalchemy import delete, update
 
 from router.clock import Clock
-from router.delivery import Delivery, Span
+from router.delivery import Delivery
 from router.filters import Filter
+from router.intake import Span
 from router.lanes import Lanes, LeaseLost
 from router.ledger import Ledger
 from router.log import EventLog

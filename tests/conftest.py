@@ -12,7 +12,9 @@ from router import migrate
 from router.log import EventLog
 from router.options import Options
 from router.store import Store
+from router.subscriptions import Subscription
 from tests.bench import Bench, MakeBench
+from tests.workshop import MakeWorkshop, Workshop
 
 # No deadline: an example that has to wait for a busy machine is not a failure.
 settings.register_profile("default", deadline=None, max_examples=50)
@@ -77,3 +79,17 @@ def make_bench(store: Store) -> Iterator[MakeBench]:
     yield make
     for bench in made:
         bench.close()
+
+
+@pytest.fixture
+def make_workshop(store: Store) -> Iterator[MakeWorkshop]:
+    """Makes workshops, each with the parts of one lane's delivery."""
+    made: list[Workshop] = []
+
+    def make(subscription: Subscription) -> Workshop:
+        made.append(Workshop(store, subscription))
+        return made[-1]
+
+    yield make
+    for workshop in made:
+        workshop.close()

@@ -13,14 +13,15 @@ ROOT = Path(__file__).parents[1]
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
     1: "alerts bodies breaker clock config crew errors events filters gate layers lending masks"
-    " options paths periodic progress schema secrets slots threads turns",
+    " options paths periodic progress rests schema secrets slots threads turns",
     2: "audit bulk dedupe letters migrate plugin_tables retry rows sources sqlite store"
     " tiling verification",
     3: "hookspecs log tail",
     4: "agenda backlog dead handlers intents lanes ledger parking replay_lanes rest retention"
     " roster status unowned writer",
     5: "control declarations doctor faults host lifecycle loading problems receiver subscriptions",
-    6: "assembly attempts batches delivery dispatcher firsts queues replay retries runs verdicts",
+    6: "assembly attempts batches delivery dispatcher firsts intake queues replay"
+    " retries runs verdicts watch",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }

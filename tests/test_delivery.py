@@ -3,9 +3,10 @@
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from router.delivery import FLUSH_MICROS, PAGE, POLL, WINDOW, Span
+from router.delivery import FLUSH_MICROS
 from router.events import EventType, Replaying
 from router.filters import Filter
+from router.intake import PAGE, POLL, WINDOW, Span
 from router.options import Options
 from router.retry import Reject
 from tests.bench import MakeBench

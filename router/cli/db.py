@@ -67,7 +67,7 @@ def current(found: Config, *, as_json: bool) -> None:
 @plugins_dir
 @with_config
 def check(found: Config, *, as_json: bool) -> None:
-    """Say how the tables differ from this version's, or from their plugin's, and exit 3."""
+    """Say how the tables differ from what they should be, and exit 3."""
     host = load_host(found)
     with _opened(found) as store:
         drift = migrate.find_drift(store.engine, store.tables)

@@ -38,7 +38,7 @@ def list_(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List the dead letters, in order of position; or the errors, the most frequent first."""
+    """List the dead letters by position, or their errors by number."""
     letters = DeadLetters(log.store)
     if by_error:
         _list_groups(letters, matching, cursor=cursor, limit=limit, as_json=as_json)
@@ -113,7 +113,7 @@ def redrive(
 def discard(
     log: EventLog, *, matching: DeadFilter, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Strike dead letters off for good, with their attempts; the events stay in the log.
+    """Strike dead letters off for good; their events stay in the log.
 
     Those of live delivery, or of one replay.
     """

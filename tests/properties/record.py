@@ -136,9 +136,9 @@ class Record:
         """The positions of the dead letters."""
         return sorted(at for at, row in self.parked().items() if row.state == "dead")
 
-    def lanes(self) -> list[tuple[int, str]]:
-        """How far each lane has come: its checkpoint, and what is settled above."""
-        return [(lane.checkpoint, lane.done) for lane in self._lanes()]
+    def lanes(self) -> list[tuple[int, str, int]]:
+        """How far each lane has come, and how many owners have fallen silent there."""
+        return [(lane.checkpoint, lane.done, lane.takeovers) for lane in self._lanes()]
 
     def waiting(self) -> set[int]:
         """The positions of the events that wait behind another of their subject."""

@@ -128,7 +128,8 @@ class Trial:
         while self._live():
             self.record.check()
             lives += 1
-            assert lives < LIVES, "an event that kills its process is not found"
+            state = f"{self.record.lanes()}, {self.record.parked()}"
+            assert lives < LIVES, f"an event that kills its process is not found: {state}"
         self.record.check()
         record, everything = self.record, set(range(1, self._world.log.head() + 1))
         dead, waiting = set(record.dead()), record.waiting()
@@ -138,9 +139,7 @@ class Trial:
         held = record.held() if is_held else set()
         assert waiting == held or self._has_skipped, f"{waiting} wait, not {held}"
 
-    def _live(
-        self, end: End | None = None, meanwhile: Sequence[Callable[[], object]] = ()
-    ) -> bool:
+    def _live(self, end: End | None = None, meanwhile: Sequence[Callable[[], object]] = ()) -> bool:
         self.record.begin_life()
         begun = self._world.clock.micros
 

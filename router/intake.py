@@ -1,0 +1,149 @@
+"""The intake of a delivery: what it reads of the log, and how much it takes in at a time."""
+
+from functools import partial
+from itertools import groupby
+from typing import Protocol
+
+import msgspec
+
+from router.clock import Clock
+from router.events import Event, Replaying
+from router.filters import Filter
+from router.ledger import Ledger
+from router.log import Page
+
+WINDOW = 1_000  # events taken and not settled; one slow subject holds up others only this far on
+PAGE = 500
+ROOM = 250  # events for which there must be room before more are read: a few are not worth a page
+BYTES = 32 * 1024 * 1024  # of bodies, likewise; a single one may be larger
+POLL = 0.5  # seconds; the longest that an event waits when its wake-up is lost
+
+
+class Span(msgspec.Struct, frozen=True):
+    """What part of the log is delivered.
+
+    Attributes:
+        matching: Which events.
+        until: The last position; None for live delivery, which never ends.
+        replay: What handlers are told of the replay.
+    """
+
+    matching: Filter
+    until: int | None = None
+    replay: Replaying | None = None
+
+
+class Reader(Protocol):
+    """Reads a page of events behind a position, as `EventLog.read_page` does."""
+
+    def __call__(
+        self,
+        *,
+        after: int,
+        limit: int,
+        until: int | None,
+        matching: Filter,
+        shards: tuple[int, int] | None,
+        max_bytes: int,
+    ) -> Page:
+        """Return it."""
+
+
+class Intake:
+    """Takes events from the log, as far as there is room for them until they are settled.
+
+    Args:
+        span: What part of the log is delivered.
+        ledger: Knows how far the lane has come.
+        read_page: Reads what is new.
+    """
+
+    def __init__(self, span: Span, *, ledger: Ledger, read_page: Reader, clock: Clock) -> None:
+        self._span = span
+        self._ledger = ledger
+        self._read_page = read_page
+        self._clock = clock
+        self._may_be_more = True  # events that have not been looked for
+        self._looked_at = 0
+        self._bodies: list[tuple[list[int], int]] = []  # positions of a body's events, its size
+        self._bytes = 0  # of all of these
+
+    def wake(self) -> None:
+        """Look for new events now."""
+        self._may_be_more = True
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all of the span was taken in; live delivery has no end."""
+        end = self._span.until
+        return end is not None and self._ledger.progress.cursor >= end
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look, and there is room for what may be found."""
+        if WINDOW - self._ledger.progress.pending < ROOM or not self._has_room():
+            return False
+        waited = abs(self._clock.now() - self._looked_at)
+        return self._may_be_more or waited >= POLL * 1_000_000
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more to take, and room for it."""
+        return self._may_be_more and self.is_due
+
+    def seconds_to_look(self) -> float:
+        """How long until it is time to look again."""
+        pause = POLL - abs(self._clock.now() - self._looked_at) / 1_000_000
+        return pause if pause > 0 else POLL  # it is time, but there is no room
+
+    async def read(self) -> list[Event]:
+        """Take the next page, and return those of its events that are to be handed over now."""
+        self._may_be_more = False
+        self._looked_at = self._clock.now()
+        room = WINDOW - self._ledger.progress.pending
+        page = await self._read(limit=min(room, PAGE))
+        self._may_be_more = self._may_be_more or not page.is_last
+        return self._take(page)
+
+    async def read_one(self) -> tuple[list[Event], bool]:
+        """Take one event, or none that is to be handed over now; and whether it was the last."""
+        page = await self._read(limit=1)
+        return self._take(page), page.is_last
+
+    async def _read(self, *, limit: int) -> Page:
+        read = partial(
+            self._read_page,
+            after=self._ledger.progress.cursor,
+            until=self._span.until,
+            limit=limit,
+            matching=self._span.matching,
+            shards=self._ledger.lane.shards,
+            max_bytes=BYTES - self._bytes,
+        )
+        return await self._ledger.read(read)
+
+    def _take(self, page: Page) -> list[Event]:
+        positions = [event.position for event in page.events]
+        taken = set(self._ledger.progress.take(positions, reached=page.reached))
+        fresh = []
+        for event in page.events:
+            if event.position not in taken:
+                continue
+            if event.subject in self._ledger.blocked:
+                self._ledger.settle(event.position)  # on record: it waits behind its subject
+            else:
+                fresh.append(event)
+        for _, group in groupby(fresh, key=lambda event: event.notification_id):
+            events = list(group)
+            size = len(events[0].notification.body)
+            self._bodies.append(([event.position for event in events], size))
+            self._bytes += size
+        return fresh
+
+    def _has_room(self) -> bool:
+        """Whether the bodies of what is taken and not settled leave room for more."""
+        if self._bytes >= BYTES or len(self._bodies) > 2 * WINDOW:
+            is_pending = self._ledger.progress.is_pending
+            self._bodies = [one for one in self._bodies if any(map(is_pending, one[0]))]
+            self._bytes = sum(size for _, size in self._bodies)
+        return self._bytes < BYTES
