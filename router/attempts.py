@@ -21,6 +21,7 @@ class Attempts:
         replaying: What handlers are told of the replay; None where it is live.
         turns: Shared by all deliveries of the subscription in this process.
         is_wanted: Whether somebody more important than a transactional plugin waits to write.
+        monotonic: Seconds of a clock that only goes forward, by which a batch ends.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Attempts:
         pace: Pace,
         replaying: Replaying | None,
         is_wanted: Callable[[], bool],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.caller = caller
         self.turns = turns
@@ -39,6 +41,7 @@ class Attempts:
         self._ledger = ledger
         self._replaying = replaying
         self._is_wanted = is_wanted
+        self._monotonic = monotonic
         self._is_ordered = caller.subscription.options.order == "subject"
         self._in_line: set[asyncio.Task[object]] = set()
         self._is_stopped = False
@@ -103,7 +106,7 @@ class Attempts:
                 ready.append(self._tell_attempt(attempt))
             await self._begin(begin)
             batch = Batch(
-                ready, caller=self.caller, monotonic=time.monotonic, is_wanted=self._is_wanted
+                ready, caller=self.caller, monotonic=self._monotonic, is_wanted=self._is_wanted
             )
             await self._ledger.write_with(batch)
             return batch.ended

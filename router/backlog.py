@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from router.lanes import LIVE
+from router.claims import LIVE
 from router.parking import DEAD, RETRY
 from router.retention import FINISHED
 from router.schema import Tables

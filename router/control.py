@@ -7,10 +7,10 @@ from sqlalchemy import Connection, delete, select, update
 
 from router import audit, rest
 from router.backlog import Forgetting, Skipping, count_forgetting, count_skipping
+from router.claims import ACTIVE, LIVE, MISSING, PAUSED
 from router.errors import RouterError
 from router.events import SHARDS
 from router.intents import Intents
-from router.lanes import ACTIVE, LIVE, MISSING, PAUSED
 from router.retention import FINISHED
 from router.status import find_subscription
 from router.store import Store

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Row, func, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from router import audit
+from router.claims import LIVE
 from router.errors import UnknownName
 from router.events import as_micros, from_micros
 from router.filters import DeadFilter
 from router.intents import DISCARD, REDRIVE, Action, Intents
-from router.lanes import LIVE
 from router.letters import Attempt, Counts, DeadLetter, Group, make_attempt, make_letter
 from router.parking import DEAD
 from router.status import find_subscription

@@ -213,12 +213,12 @@ class Delivery:
         """Hand over one event at a time: one of them may have ended the last owners' processes."""
         left = WINDOW
         while left > 0 and not self._slots.is_closed:
-            for work in self._retries.take_due():
-                await work()
             events, is_last = await self._intake.read_one()
             for event in events:
                 await self._retries.deliver_alone(event)
                 left -= 1
+            for work in self._retries.take_due():
+                await work()
             if is_last:
                 break
         self._retries.is_alone = False

@@ -13,6 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from router.alerts import Alerts, Tell
+from router.claims import LIVE
 from router.clock import Clock
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
@@ -20,7 +21,7 @@ from router.events import Replaying
 from router.filters import Filter
 from router.intake import Reader, Span
 from router.intents import Intents
-from router.lanes import LIVE, Key, Lane, Lanes, LeaseLost
+from router.lanes import Key, Lane, Lanes, LeaseLost
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Parking
@@ -138,7 +139,7 @@ class Dispatcher:
             self._storage.shutdown()
 
     async def _wait_for_tasks(self, seconds: float) -> bool:
-        """Wait until all deliveries have ended, but no longer; whether they have."""
+        """Wait until all deliveries have ended; whether they have."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         return not self._tasks
@@ -270,8 +271,8 @@ class Dispatcher:
         try:
             await self._store(partial(self._lanes.release, lane))
         except Exception as failure:
-            kind = type(failure).__name__
-            logger.warning("a lane of %r was not given back; it will expire: %s", name, kind)
+            text = "a lane of %r was not given back; it will expire: %s"
+            logger.warning(text, name, type(failure).__name__)
 
     def _renew(self) -> None:
         held = frozenset(self._held)
@@ -280,9 +281,8 @@ class Dispatcher:
             self._loop.call_soon_threadsafe(self._drop, lost)
 
     def _drop(self, lost: frozenset[Key]) -> None:
-        for name in {key[0] for key in lost & self._running.keys()}:
-            logger.warning("another worker has taken over a lane of %r", name)
         for key in lost:
+            logger.warning("another worker has taken over a lane of %r", key[0])
             self._cut(key)
 
     def _cut(self, lost: Key) -> None:

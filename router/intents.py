@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, upd
 from sqlalchemy.sql.elements import ColumnElement
 
 from router import replay_lanes, unowned
-from router.lanes import LIVE, Lane
+from router.claims import LIVE
+from router.lanes import Lane
 from router.parking import DEAD, RETRY, Parked
 from router.store import Store
 

@@ -5,17 +5,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, case, delete, exists, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    String,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
+from router import claims
+from router.claims import Rows
 from router.errors import RouterError
 from router.events import SHARDS
 from router.progress import dump_ranges, load_ranges
 from router.store import Store
 
-LIVE = 0  # the run of live delivery; a replay's run is its id
-ACTIVE, FAILING, PAUSED, MISSING = "active", "failing", "paused", "missing"  # subscriptions
-RUNNABLE = (ACTIVE, FAILING)  # those whose lanes may be claimed
 LEASE_MICROS = 6_000_000
 SUSPECT_TAKEOVERS = 2
 
@@ -35,8 +45,9 @@ class Lane(msgspec.Struct, frozen=True):
         checkpoint: Settled up to here when the lane was claimed.
         done: Inclusive ranges settled above it.
         uptime: Microseconds for which former owners ran it, as far as they wrote them down.
-        takeovers: How often in a row an owner fell silent behind the head, at one checkpoint.
+        takeovers: How often owners fell silent since all that there was to do was done.
         claimed_at: In microseconds since 1970.
+        head: Of the log, when it was claimed.
         owner: The worker that claimed it.
     """
 
@@ -50,6 +61,7 @@ class Lane(msgspec.Struct, frozen=True):
     uptime: int = 0
     takeovers: int = 0
     claimed_at: int = 0
+    head: int = 0
     owner: str = ""
 
     @property
@@ -90,6 +102,7 @@ class Lanes:
         self.worker = worker
         self._store = store
         self._tables = store.tables
+        self._update = _make_update(store.tables.lane)
 
     def claim(self, subscriptions: Sequence[str], *, held: Collection[Key] = ()) -> list[Lane]:
         """Take the free and the expired lanes of ``subscriptions`` and return them.
@@ -137,18 +150,31 @@ class Lanes:
 
     @contextmanager
     def owning(
-        self, lane: Lane, *, checkpoint: int, done: Sequence[tuple[int, int]]
+        self,
+        lane: Lane,
+        *,
+        checkpoint: int,
+        done: Sequence[tuple[int, int]],
+        is_clear: bool = True,
     ) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner, which also records how far it has come.
 
         It does not wait for the disk: what a power cut undoes, effects and progress at once, is
         delivered again.
 
+        Args:
+            lane: The owner's.
+            checkpoint: Settled up to here.
+            done: Inclusive ranges settled above it.
+            is_clear: Whether nothing below the checkpoint is left of what may have ended the
+                processes of former owners. With a checkpoint at the former head, their end is
+                forgotten.
+
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing is changed.
         """
         with self._store.writing(lasting=False) as connection:
-            self.record(connection, lane, checkpoint=checkpoint, done=done)
+            self.record(connection, lane, checkpoint=checkpoint, done=done, is_clear=is_clear)
             yield connection
 
     def record(
@@ -158,24 +184,23 @@ class Lanes:
         *,
         checkpoint: int,
         done: Sequence[tuple[int, int]],
+        is_clear: bool = True,
     ) -> None:
         """Record within the owner's transaction how far it has come.
 
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing may be changed.
         """
-        table = self._tables.lane
-        mine = update(table).where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
-        if lane.owner:  # a lane that was forgotten and made anew counts its epochs from the start
-            mine = mine.where(table.c.owner == lane.owner)
-        row = mine.values(
-            checkpoint=checkpoint,
-            done=dump_ranges(list(done)),
-            uptime=lane.uptime_at(self._store.now()),
-            # An event that ends its process lets others be settled, but never the checkpoint pass.
-            takeovers=case((table.c.checkpoint < checkpoint, 0), else_=table.c.takeovers),
-        )
-        if connection.execute(row).rowcount == 0:
+        is_past = is_clear and checkpoint >= lane.head
+        row = {
+            "new_checkpoint": checkpoint,
+            "new_done": dump_ranges(list(done)),
+            "new_uptime": lane.uptime_at(self._store.now()),
+            "new_takeovers": 0 if is_past else lane.takeovers,
+        }
+        key = {"name": lane.subscription, "of_run": lane.run, "first": lane.first_shard}
+        mine = {**key, "of_epoch": lane.epoch, "of_owner": lane.owner}
+        if connection.execute(self._update, {**mine, **row}).rowcount == 0:
             raise LeaseLost(f"the lane {lane.subscription} {lane.range} has another owner")
 
     def release(self, lane: Lane) -> None:
@@ -195,38 +220,21 @@ class Lanes:
 
     def _find_free(
         self, connection: Connection, subscriptions: Sequence[str], held: Collection[Key]
-    ) -> list[Row[*tuple[Any, ...]]]:
-        lane = self._tables.lane
-        is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < self._store.now())
-        query = (
-            select(lane)
-            .where(is_free, lane.c.subscription.in_(subscriptions), self._is_runnable())
-            .order_by(lane.c.subscription, lane.c.run, lane.c.first_shard)
-        )
+    ) -> Rows:
+        now = self._store.now()
+        found = claims.find_free(connection, self._tables, subscriptions, self.worker, now=now)
         return [
             row
-            for row in connection.execute(query)
+            for row in found
             if (row.subscription, row.run, row.first_shard, row.epoch) not in held
         ]
-
-    def _is_runnable(self) -> ColumnElement[bool]:
-        lane, subscription = self._tables.lane, self._tables.subscription
-        live = lane.alias("live")
-        owns_live = exists().where(
-            live.c.subscription == lane.c.subscription,
-            live.c.run == LIVE,
-            live.c.first_shard == lane.c.first_shard,
-            live.c.owner == self.worker,
-        )
-        is_active = exists().where(
-            subscription.c.name == lane.c.subscription, subscription.c.state.in_(RUNNABLE)
-        )
-        return and_(is_active, or_(lane.c.run == LIVE, owns_live))
 
     def _take(
         self, connection: Connection, row: Row[*tuple[Any, ...]], *, head: int
     ) -> Lane | None:
         """Become the owner of a lane; None if somebody else was quicker."""
+        # Whoever had settled everything did not fall silent over an event.
+        is_suspect = row.checkpoint < head or claims.has_more_to_do(connection, self._tables, row)
         lane = Lane(
             subscription=row.subscription,
             run=row.run,
@@ -236,8 +244,8 @@ class Lanes:
             checkpoint=row.checkpoint,
             done=load_ranges(row.done),
             uptime=row.uptime,
-            # Whoever had settled everything did not fall silent over an event.
-            takeovers=row.takeovers + (row.owner is not None) if row.checkpoint < head else 0,
+            takeovers=row.takeovers + (row.owner is not None) if is_suspect else 0,
+            head=head,
             claimed_at=self._store.now(),
             owner=self.worker,
         )
@@ -253,6 +261,29 @@ class Lanes:
             )
         )
         return lane if took.rowcount else None
+
+
+def _make_update(table: Table) -> Update:
+    """Return what records the progress of a lane; made once, it costs a tenth each time."""
+    columns = table.c
+    owner = bindparam("of_owner", type_=String)
+    return (
+        update(table)
+        .where(
+            columns.subscription == bindparam("name"),
+            columns.run == bindparam("of_run"),
+            columns.first_shard == bindparam("first"),
+            columns.epoch == bindparam("of_epoch"),
+            # A lane that was forgotten and is made anew counts its epochs from the start.
+            or_(owner == "", columns.owner == owner),
+        )
+        .values(
+            checkpoint=bindparam("new_checkpoint"),
+            done=bindparam("new_done"),
+            uptime=bindparam("new_uptime"),
+            takeovers=bindparam("new_takeovers"),
+        )
+    )
 
 
 def _key_of(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401

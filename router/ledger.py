@@ -73,6 +73,13 @@ class Ledger:
         tally: Writes down the counts of a replay: how many were done and failed.
         storage: The threads that talk to the database.
         sleep: Waits for some seconds.
+
+    Attributes:
+        lane: Whose.
+        progress: How far it has come.
+        blocked: Each subject that waits, and the position up to which it is settled.
+        suspects: The subjects that former owners had begun to let go on, and that may have been
+            their end; they are still to be seen through.
     """
 
     def __init__(
@@ -87,7 +94,8 @@ class Ledger:
     ) -> None:
         self.lane = lane
         self.progress = Progress(lane.checkpoint, lane.done)
-        self.blocked: dict[str, int] = {}  # subject -> settled up to here
+        self.blocked: dict[str, int] = {}
+        self.suspects: set[str] = set()
         self._lanes = lanes
         self._parking = parking
         self._storage = storage
@@ -195,7 +203,11 @@ class Ledger:
                     for position in work.settled:
                         after.settle(position)
                     self._lanes.record(
-                        connection, self.lane, checkpoint=after.checkpoint, done=after.done
+                        connection,
+                        self.lane,
+                        checkpoint=after.checkpoint,
+                        done=after.done,
+                        is_clear=not self.suspects,
                     )
                     self._count(connection, changes.counts, work.counts)
 
@@ -207,8 +219,9 @@ class Ledger:
     @contextmanager
     def _opening(self, progress: Progress, changes: Changes) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner that begins with what is true by now."""
+        checkpoint, done, is_clear = progress.checkpoint, progress.done, not self.suspects
         with self._lanes.owning(
-            self.lane, checkpoint=progress.checkpoint, done=progress.done
+            self.lane, checkpoint=checkpoint, done=done, is_clear=is_clear
         ) as connection:
             self._parking.release(connection, self.lane, sorted(changes.released))
             for subject, position in changes.advanced.items():

@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, RowMapping, Select, func, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.bulk import insert_rows
@@ -59,6 +59,11 @@ class EventLog:
             database = Store(database, schema=schema, table_prefix=table_prefix)
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
+        # Made once: to make them costs an append more than to execute them.
+        self._select_head, self._move_head = (
+            _select_head(self.store.tables),
+            _move_head(self.store.tables),
+        )
 
     def append(self, entries: Sequence[Entry]) -> list[Appended]:
         """Append all ``entries`` in one transaction and return what became of each, in order.
@@ -74,15 +79,15 @@ class EventLog:
         tables = self.store.tables
         keys = [_keys_of(entry) for entry in entries]
         with self.store.writing(appending=True) as connection:
-            head = _lock_head(connection, tables)
+            head = connection.execute(self._select_head).one()
             known = self.dedupe.find_known(connection, [key for found in keys for key in found])
-            batch = number(entries, keys, known=known, head=head["position"])
+            batch = number(entries, keys, known=known, head=head.position)
             if batch.events:
                 insert_rows(connection, tables.notification, batch.notifications)
                 insert_rows(connection, tables.event, batch.events)
-                self.dedupe.remember(connection, batch.keys, generation=head["generation"])
-                end = head["position"] + len(batch.events)
-                _move_head(connection, tables, end, at=self.store.now())
+                self.dedupe.remember(connection, batch.keys, generation=head.generation)
+                end = head.position + len(batch.events)
+                connection.execute(self._move_head, {"end": end, "at": self.store.now()})
         return batch.appended
 
     def head(self) -> int:
@@ -206,16 +211,15 @@ def _keys_of(entry: Entry) -> list[bytes]:
         ) from error
 
 
-def _lock_head(connection: Connection, tables: Tables) -> RowMapping:
-    query = select(tables.head.c.position, tables.head.c.generation)
-    return connection.execute(query.where(tables.head.c.log == LOG)).mappings().one()
-
-
-def _move_head(connection: Connection, tables: Tables, position: object, *, at: int) -> None:
+def _select_head(tables: Tables) -> Select[int, int]:
     head = tables.head
-    connection.execute(
-        update(head).where(head.c.log == LOG).values(position=position, appended_at=at)
-    )
+    return select(head.c.position, head.c.generation).where(head.c.log == LOG)
+
+
+def _move_head(tables: Tables) -> Update:
+    head = tables.head.c
+    moved = update(tables.head).where(head.log == LOG)
+    return moved.values(position=bindparam("end"), appended_at=bindparam("at"))
 
 
 def _event_columns(tables: Tables) -> list[ColumnElement[object]]:

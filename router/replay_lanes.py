@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from router.claims import LIVE
 from router.errors import RouterError
-from router.lanes import LIVE
 from router.store import Store
 
 PLANNED, RUNNING, DONE = "planned", "running", "done"  # states of a replay

@@ -3,8 +3,8 @@
 import msgspec
 from sqlalchemy import Connection, Row, case, select, update
 
+from router.claims import PAUSED
 from router.errors import RouterError
-from router.lanes import PAUSED
 from router.schema import Tables
 
 

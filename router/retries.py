@@ -95,6 +95,9 @@ class Retries:
         self._released += [
             subject for subject, position in held.blocked.items() if position not in held_by
         ]
+        now = self._clock.now()
+        due = {parked.subject for parked in held.retries if (parked.next_at or 0) <= now}
+        self._ledger.suspects |= due.union(self._released)
 
     def redrive(self, parked: Sequence[Parked]) -> None:
         """Take up dead letters that are to be tried again by now."""
@@ -126,9 +129,14 @@ class Retries:
         if not self._ledger.progress.is_caught_up:
             return  # what is settled on record ahead may be blocked: nothing is let go before
         for parked in self._agenda.take_due(self._clock.now()):
-            yield partial(self._retry, parked)
+            yield partial(self._see_through, parked.subject, partial(self._retry, parked))
         while self._released and not (self._breaker.is_open and self.has_probes):
-            yield partial(self._catch_up, self._released.pop())
+            subject = self._released.pop()
+            yield partial(self._see_through, subject, partial(self._catch_up, subject))
+
+    async def _see_through(self, subject: str, work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+        self._ledger.suspects.discard(subject)
 
     async def deliver_alone(self, event: Event, *, is_behind: bool = False) -> bool:
         """Put the event on record as parked, then make its first attempt like any further one.

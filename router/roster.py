@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from router.lanes import ACTIVE, FAILING, LEASE_MICROS, LIVE, MISSING, RUNNABLE
+from router.claims import ACTIVE, FAILING, LIVE, MISSING, RUNNABLE
+from router.lanes import LEASE_MICROS
 from router.options import Options
 from router.store import Store
 from router.tiling import cut

@@ -96,18 +96,17 @@ class PlainQueue:
         if self._breaker.is_open and not run.is_probe:
             self._halted.append(run)
             return
-        self._underway += 1
         if not self._attempts.pace.is_limited and self._attempts.turns.try_take(run.key):
-            self._caller.crew.add(partial(self._call, run))
+            self._hand_over(run)
         else:
             self._slots.add(partial(self._begin_in_turn, run))
 
     async def _begin_in_turn(self, run: Run) -> None:
-        try:
-            await self._attempts.wait_for_turn(run.key)
-        except asyncio.CancelledError:
-            self._underway -= 1
-            raise
+        await self._attempts.wait_for_turn(run.key)
+        self._hand_over(run)
+
+    def _hand_over(self, run: Run) -> None:
+        self._underway += 1  # until then the slots know of it, or nothing has begun
         self._caller.crew.add(partial(self._call, run))
 
     def _call(self, run: Run) -> None:

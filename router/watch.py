@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 
 from router.alerts import Alerts
+from router.claims import MISSING, RUNNABLE
 from router.events import Event
-from router.lanes import MISSING, RUNNABLE
 from router.roster import Roster
 
 logger = logging.getLogger("router.dispatcher")

@@ -2,8 +2,9 @@
 
 from sqlalchemy import update
 
+from router.claims import LIVE
 from router.intents import Action, Intent, Intents
-from router.lanes import LIVE, Lane, Lanes
+from router.lanes import Lane, Lanes
 from router.log import EventLog
 from router.parking import Parked
 from router.store import Store

@@ -1,8 +1,9 @@
 """What the router leaves behind in a log: subscriptions, their progress, failures and replays."""
 
+from router.claims import LIVE
 from router.events import SHARDS
 from router.filters import Filter
-from router.lanes import LIVE, Lane, Lanes
+from router.lanes import Lane, Lanes
 from router.log import EventLog
 from router.options import Options
 from router.parking import Failure, Parking

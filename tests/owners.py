@@ -2,7 +2,8 @@
 
 from sqlalchemy import select, update
 
-from router.lanes import LEASE_MICROS, LIVE, Lane, Lanes
+from router.claims import LIVE
+from router.lanes import LEASE_MICROS, Lane, Lanes
 from router.roster import Roster
 from router.store import Store
 

@@ -17,8 +17,8 @@ FLOORS = {
     2: "audit bulk dedupe letters migrate plugin_tables retry rows sources sqlite store"
     " tiling verification",
     3: "hookspecs log tail",
-    4: "agenda backlog dead handlers intents lanes ledger parking replay_lanes rest retention"
-    " roster status unowned writer",
+    4: "agenda backlog claims dead handlers intents lanes ledger parking replay_lanes rest"
+    " retention roster status unowned writer",
     5: "control declarations doctor faults host lifecycle loading problems receiver subscriptions",
     6: "assembly attempts batches delivery dispatcher firsts intake queues replay"
     " retries runs verdicts watch",

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -74,6 +73,7 @@ class Table:
             ),
             replaying=replaying,
             is_wanted=lambda: self.is_wanted,
+            monotonic=self.clock.seconds,
         )
 
     def attempts(self, *at: int) -> list[Attempt]:
@@ -272,13 +272,13 @@ async def test_several_calls_are_one_transaction(table: Table) -> None:
 async def test_whoever_waits_to_write_ends_the_batch(table: Table) -> None:
     """What was not called is not settled: it is of the next batch."""
     calls: list[int] = []
-    table.is_wanted = True
 
-    def dawdle(event: Event, connection: Connection) -> None:
+    def handle(event: Event, connection: Connection) -> None:
         calls.append(event.position)
-        time.sleep(WANTED_SECONDS)
+        table.clock.advance(WANTED_SECONDS)
 
-    attempts = table.make(subscribe(dawdle))
+    table.is_wanted = True
+    attempts = table.make(subscribe(handle))
     assert len(await attempts.call_within(table.attempts())) == 1
     assert calls == [1]
     assert table.ledger.progress.checkpoint == 1

@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, text
 
+from router.claims import LIVE
 from router.doctor import CHECKS, Finding, examine, machine
 from router.doctor.findings import Case
 from router.errors import Unavailable
 from router.events import Event
-from router.lanes import LIVE, Lanes
+from router.lanes import Lanes
 from router.log import EventLog
 from router.options import Options, RetryOptions
 from router.replay import Replays

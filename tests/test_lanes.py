@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import insert, select
 
+from router.claims import LIVE
 from router.events import SHARDS
-from router.lanes import LEASE_MICROS, LIVE, Lane, Lanes, LeaseLost
+from router.lanes import LEASE_MICROS, Lane, Lanes, LeaseLost
 from router.log import EventLog
 from router.options import Options
 from router.roster import Roster, tile

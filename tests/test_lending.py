@@ -34,9 +34,9 @@ def test_no_method_ends_the_transaction(
     connection: Connection, end: Callable[[Connection], None]
 ) -> None:
     """What a handler might call is refused, and changes nothing."""
-    with Lent(connection) as lent, lent.lending():
-        with pytest.raises(RuntimeError, match="the router ends this transaction"):
-            getattr(connection, end.__name__)()
+    refused = pytest.raises(RuntimeError, match="the router ends this transaction")
+    with Lent(connection) as lent, lent.lending(), refused:
+        getattr(connection, end.__name__)()
     assert effects(connection) == ["earlier"]
     assert connection.in_transaction()
 

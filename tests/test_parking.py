@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Table, select
 
+from router.claims import LIVE
 from router.events import SHARDS, Event
-from router.lanes import LIVE, Lane
+from router.lanes import Lane
 from router.log import EventLog
 from router.parking import Failure, Held, Parked, Parking
 from router.store import Store

@@ -71,7 +71,7 @@ class Counted(EventLog):
         super().__init__(log.store)
         self._desk = desk
 
-    def read_page(self, **given: object) -> Page:  # type: ignore[override]
+    def read_page(self, **given: object) -> Page:
         """Return a page."""
         self._desk.looks += 1
         return super().read_page(**given)  # type: ignore[arg-type]

@@ -62,6 +62,7 @@ class Workshop:
             ),
             replaying=None,
             is_wanted=lambda: False,
+            monotonic=self.clock.seconds,
         )
         self.verdicts = Verdicts(
             subscription.options,

@@ -11,7 +11,7 @@ _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+\"?([a-z_]+)")
 ENDS = ("COMMIT", "ROLLBACK")
 _RANGE = re.compile(r"position > ([0-9]+) AND event\.position <= ([0-9]+) ")
 ONE_EVENT = "SELECT event by position"  # what a retry reads
-FRAME = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "UPDATE lane"}
+FRAME = {"PRAGMA", "BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "UPDATE lane"}
 OF_FAILURES = {"parked", "blocked", "attempt"}
 
 
@@ -30,23 +30,19 @@ class Statements:
         self.own = 0
         self._open: dict[int, list[str]] = {}
         event.listen(engine, "checkout", self._watch)
+        event.listen(engine, "checkin", self._end)
 
     @property
     def total(self) -> int:
-        """How many there were, of transactions that have ended."""
+        """How many there were, up to the last connection that was given back."""
         return self.counts.total()
 
     def _watch(self, connection: sqlite3.Connection, _entry: object, _proxy: object) -> None:
-        connection.set_trace_callback(partial(self._note, id(connection)))
+        statements = self._open[id(connection)] = []
+        connection.set_trace_callback(partial(_note, statements))
 
-    def _note(self, connection: int, statement: str) -> None:
-        if statement.startswith("--"):
-            return
-        statements = self._open.setdefault(connection, [])
-        statements.append(describe(statement))
-        is_ended = statements[-1] in ENDS or not statements[0].startswith("BEGIN")
-        if is_ended:
-            del self._open[connection]
+    def _end(self, connection: sqlite3.Connection, _entry: object) -> None:
+        if statements := self._open.pop(id(connection), None):
             self._close(statements)
 
     def _close(self, statements: list[str]) -> None:
@@ -54,6 +50,11 @@ class Statements:
         written = sorted({one for one in statements if one.split()[0] not in ("SELECT", "BEGIN")})
         for one in statements:
             self.counts[one if one not in ENDS else f"{one} of {', '.join(written[:3])}"] += 1
+
+
+def _note(statements: list[str], statement: str) -> None:
+    if not statement.startswith("--"):  # what a trigger does
+        statements.append(describe(statement))
 
 
 def _count_own(statements: list[str]) -> int:

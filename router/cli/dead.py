@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from router.claims import LIVE
 from router.cli import bulk, output, selection
 from router.cli.dead_options import replay_option, with_choice, with_dead_filter
 from router.cli.settings import with_log
 from router.dead import DeadLetters
 from router.filters import DeadFilter
-from router.lanes import LIVE
 from router.letters import Attempt, Counts
 from router.log import EventLog
 

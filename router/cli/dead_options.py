@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import click
 
+from router.claims import LIVE
 from router.cli import selection
 from router.events import EVENT_TYPES
 from router.filters import DeadFilter
-from router.lanes import LIVE
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import click
 
+from router.claims import MISSING
 from router.cli import control, output, selection
 from router.cli.settings import with_log
 from router.control import explain_missing
-from router.lanes import MISSING
 from router.log import EventLog
 from router.status import Status, SubscriptionStatus
 

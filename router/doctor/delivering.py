@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import msgspec
 from sqlalchemy import Connection, and_, func, select
 
+from router.claims import LIVE
 from router.doctor.findings import Case, Finding, as_span, in_words, judge
 from router.doctor.owners import RUNNABLE, AnyRow, find_alive, find_owned, find_owner, name_run
 from router.events import as_rfc3339, from_micros
-from router.lanes import LIVE, SUSPECT_TAKEOVERS
+from router.lanes import SUSPECT_TAKEOVERS
 from router.parking import ALONE, RETRY, RUNNING
 from router.replay_lanes import PLANNED
 from router.replay_lanes import RUNNING as REPLAYING

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from router.claims import LIVE
 from router.doctor.findings import Case
-from router.lanes import LEASE_MICROS, LIVE
+from router.lanes import LEASE_MICROS
 
 AnyRow = Row[*tuple[Any, ...]]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, func, select
 
+from router.claims import LIVE
 from router.doctor.findings import Case, Finding, in_words, judge
 from router.doctor.owners import RUNNABLE, find_owned, find_owner, name_run
 from router.events import SHARDS
-from router.lanes import LIVE
 from router.replay_lanes import RUNNING
 
 AnyRow = Row[*tuple[Any, ...]]

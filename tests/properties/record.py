@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from router.lanes import LIVE
+from router.claims import LIVE
 from router.log import EventLog
 from router.progress import load_ranges
 from tests.properties.scripted import Scripted

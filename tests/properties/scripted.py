@@ -9,9 +9,9 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
+from router.claims import LIVE
 from router.events import Event
 from router.hookspecs import Context
-from router.lanes import LIVE
 from router.options import Options
 from router.retry import Reject, Retry
 from router.subscriptions import Subscription

@@ -1,0 +1,213 @@
+"""Tests of `router.queues`: what was read waits for its first attempts, subject by subject."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import Connection
+
+from router.events import Event
+from router.options import Options
+from router.queues import MOST, AsyncQueue, BatchQueue
+from tests.entries import append_messages
+from tests.loops import in_loop
+from tests.recorder import Recorder
+from tests.subscribers import EAGER, make_subscription
+from tests.waiting import until
+from tests.workshop import MakeWorkshop, Workshop
+
+
+def add_all(shop: Workshop, queue: AsyncQueue | BatchQueue, conversations: Sequence[str]) -> None:
+    """Append messages, and let the queue have them."""
+    append_messages(shop.log, conversations)
+    for event in shop.take():
+        queue.add(event)
+
+
+# Async handlers.
+
+
+def open_shop(
+    make_workshop: MakeWorkshop, recorder: Recorder, options: Options = EAGER
+) -> tuple[Workshop, AsyncQueue]:
+    """Return a workshop for the plugin of this handler, and its queue."""
+    shop = make_workshop(make_subscription("crm", options, on_event=recorder.on_event))
+    return shop, AsyncQueue(
+        attempts=shop.attempts,
+        firsts=shop.firsts,
+        slots=shop.slots,
+        ledger=shop.ledger,
+        breaker=shop.breaker,
+    )
+
+
+@in_loop
+async def test_each_subject_has_a_line_of_its_own(make_workshop: MakeWorkshop) -> None:
+    """Its events are handed over one after another; other subjects do not wait for it."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder)
+    recorder.hold(1)
+    add_all(shop, queue, ["ana", "ben", "ana", "ben"])
+    await until(lambda: shop.pending == [1, 3])
+    recorder.let_go(1)
+    await until(lambda: queue.is_empty)
+    assert recorder.positions == [2, 4, 1, 3]
+    assert shop.pending == []
+
+
+@in_loop
+async def test_what_is_behind_a_failure_is_set_aside(make_workshop: MakeWorkshop) -> None:
+    """It is settled without a call, and the next event of the subject begins a new line."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder)
+    recorder.fail(1, ValueError("busy"))
+    add_all(shop, queue, ["ana", "ana", "ana", "ben"])
+    await until(lambda: queue.is_empty)
+    assert sorted(recorder.calls) == [(1, 1), (4, 1)]
+    assert (shop.pending, shop.blocked()) == ([], {":ana": 1})
+
+
+@in_loop
+async def test_an_open_breaker_halts_what_is_new(make_workshop: MakeWorkshop) -> None:
+    """One event at a time is a probe; a success lets all go on, each subject in its order."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder)
+    shop.open_breaker()
+    add_all(shop, queue, ["ana", "ana", "ben", "cleo"])
+    recorder.fail(1, ValueError("busy"))
+    await asyncio.sleep(0)
+    assert (recorder.calls, queue.is_empty) == ([], False)
+    queue.resume(most=1)
+    await until(lambda: shop.parked() and shop.slots.is_idle)
+    assert (recorder.calls, shop.pending) == ([(1, 1)], [3, 4])
+    queue.resume(most=1)
+    await until(lambda: shop.pending == [4])
+    assert not shop.breaker.is_open
+    queue.resume()
+    await until(lambda: queue.is_empty)
+    assert recorder.calls == [(1, 1), (3, 1), (4, 1)]
+
+
+@in_loop
+async def test_a_line_is_halted_in_the_middle(make_workshop: MakeWorkshop) -> None:
+    """When the breaker opens during a call, what is behind it waits for the breaker, too."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder, Options(start="beginning", on_dead="release"))
+    recorder.hold(1)
+    add_all(shop, queue, ["ana", "ana"])
+    await until(lambda: recorder.underway)
+    recorder.fail(1, ValueError("busy"))
+    shop.slots.add(lambda: _open(shop))
+    await until(lambda: shop.breaker.is_open)
+    add_all(shop, queue, ["ben"])
+    recorder.let_go(1)
+    await until(lambda: shop.slots.is_idle)
+    assert (recorder.calls, shop.pending, queue.is_empty) == ([(1, 1)], [3], False)
+
+
+async def _open(shop: Workshop) -> None:
+    shop.open_breaker()
+
+
+@in_loop
+async def test_what_has_not_begun_at_a_stop_stays_unsettled(make_workshop: MakeWorkshop) -> None:
+    """The next owner takes it up."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder, Options(start="beginning", concurrency=1))
+    recorder.hold(1)
+    add_all(shop, queue, ["ana", "ana", "ben"])
+    await until(lambda: recorder.underway)
+    shop.slots.close()
+    queue.stop()
+    recorder.let_go(1)
+    await until(lambda: shop.slots.is_idle)
+    assert (recorder.calls, shop.pending) == ([(1, 1)], [2, 3])
+
+
+# Transactional ones.
+
+
+class Writer:
+    """A transactional handler.
+
+    Attributes:
+        calls: The positions.
+        failing: Where it fails.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.failing: set[int] = set()
+
+    def on_event(self, event: Event, connection: Connection) -> None:
+        """Handle an event."""
+        self.calls.append(event.position)
+        if event.position in self.failing:
+            raise ValueError("busy")
+
+
+def open_batches(make_workshop: MakeWorkshop, writer: Writer) -> tuple[Workshop, BatchQueue]:
+    """Return a workshop for the plugin of this handler, and its queue."""
+    shop = make_workshop(make_subscription("crm", EAGER, on_event=writer.on_event))
+    return shop, BatchQueue(
+        firsts=shop.firsts, slots=shop.slots, ledger=shop.ledger, breaker=shop.breaker
+    )
+
+
+@in_loop
+async def test_batches_follow_one_another_in_log_order(make_workshop: MakeWorkshop) -> None:
+    """However many it takes, each event is called for once, and what is done is on record."""
+    writer = Writer()
+    shop, queue = open_batches(make_workshop, writer)
+    add_all(shop, queue, [str(number % 7) for number in range(2 * MOST)])
+    await until(lambda: queue.is_empty)
+    assert writer.calls == list(range(1, 2 * MOST + 1))
+    assert shop.recorded()[:2] == (2 * MOST, "[]")
+
+
+@in_loop
+async def test_what_is_blocked_is_not_offered(make_workshop: MakeWorkshop) -> None:
+    """What waits behind a failed one of its subject is settled, and called for by nobody."""
+    writer = Writer()
+    shop, queue = open_batches(make_workshop, writer)
+    writer.failing = {1}
+    add_all(shop, queue, ["ana", "ben"] * 50)
+    await until(lambda: queue.is_empty)
+    assert writer.calls == [1, *range(2, 101, 2)]
+    assert (shop.pending, list(shop.parked())) == ([], [1])
+
+
+@in_loop
+async def test_an_open_breaker_halts_batches(make_workshop: MakeWorkshop) -> None:
+    """A probe is a batch of one."""
+    writer = Writer()
+    shop, queue = open_batches(make_workshop, writer)
+    shop.open_breaker()
+    writer.failing = {1}
+    add_all(shop, queue, ["ana", "ben", "cleo"])
+    await until(lambda: shop.slots.is_idle)
+    assert writer.calls == []
+    queue.resume(most=1)
+    await until(lambda: shop.parked() and shop.slots.is_idle)
+    assert writer.calls == [1]
+    queue.resume(most=1)
+    await until(lambda: queue.is_empty)
+    assert writer.calls == [1, 2, 3]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@in_loop
+async def test_a_stop_leaves_whole_batches_unsettled(
+    make_workshop: MakeWorkshop,
+    is_cut: bool,  # noqa: FBT001
+) -> None:
+    """What was not called for is the next owner's."""
+    writer = Writer()
+    shop, queue = open_batches(make_workshop, writer)
+    shop.slots.close()
+    add_all(shop, queue, ["ana", "ben"])
+    if is_cut:
+        shop.slots.cancel()
+    queue.stop()
+    assert (writer.calls, shop.pending, queue.is_empty) == ([], [1, 2], False)
+    assert shop.slots.is_idle
