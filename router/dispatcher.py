@@ -84,7 +84,7 @@ class Dispatcher:
         self._callers = {one.name: self._make_caller(one) for one in subscriptions}
         self._turns = {one.name: Turns() for one in subscriptions}
         self._paces = {one.name: self._make_pace(one.options.rate) for one in subscriptions}
-        self._rests = Rests()
+        self._rests = Rests(self._clock.now)
         self._held: set[Key] = set()  # what is claimed and not given back
         self._running: dict[Key, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,8 +174,7 @@ class Dispatcher:
                     delivery.obey(intent)
 
     async def _claim(self) -> None:
-        now = self._clock.now()
-        names = [name for name in self._subscriptions if self._rests.is_over(name, now=now)]
+        names = [name for name in self._subscriptions if self._rests.is_over(name)]
         await self._store(partial(self._replays.take_up, names))
         claim = partial(self._lanes.claim, names, held=frozenset(self._held))
         for lane in await self._store(claim):
@@ -264,7 +263,7 @@ class Dispatcher:
     async def _break_off(self, lane: Lane, error: Exception) -> None:
         """Give back a lane whose delivery has failed, and leave it alone for a while."""
         name = lane.subscription
-        seconds = self._rests.begin(name, now=self._clock.now())
+        seconds = self._rests.begin(name)
         reason = error if isinstance(error, RouterError) else trace(error)
         logger.error("the delivery to %r broke off; again in %g s: %s", name, seconds, reason)
         self._cut(lane.key)

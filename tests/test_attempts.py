@@ -275,7 +275,7 @@ async def test_whoever_waits_to_write_ends_the_batch(table: Table) -> None:
 
     def handle(event: Event, connection: Connection) -> None:
         calls.append(event.position)
-        table.clock.advance(WANTED_SECONDS)
+        table.clock.advance(2 * WANTED_SECONDS)
 
     table.is_wanted = True
     attempts = table.make(subscribe(handle))

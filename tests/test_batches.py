@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import Connection
 
-from router.batches import SECONDS, WANTED_SECONDS, Attempt, Batch
+from router.batches import SECONDS, WANTED_SECONDS, Attempt, Batch, Record
 from router.errors import Unavailable
 from router.events import Event
 from router.ledger import Outcome
@@ -85,7 +85,7 @@ class Calls:
         self._now = self.ticks.pop(0) if self.ticks else self._now
         return self._now
 
-    def _recording(self, event: Event) -> Callable[[Connection, Failed | None], Outcome | None]:
+    def _recording(self, event: Event) -> Record:
         def record(connection: Connection, failed: Failed | None) -> Outcome | None:
             self.recorded.append((event.position, failed is not None))
             return "done" if failed is None else None
