@@ -1,6 +1,7 @@
 """Processes that are measured: started in a folder, waited for, asked what they cost, stopped."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -40,6 +41,19 @@ def read_cpu(pid: int) -> float:
     """Return the processor time of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def read_machine_cpu() -> float:
+    """Return the processor time of everything on this machine so far, in seconds."""
+    first = Path("/proc/stat").read_text().splitlines()[0]
+    user, nice, system, _idle, _waiting, *interrupts = (int(word) for word in first.split()[1:8])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def read_children_cpu() -> float:
+    """Return the processor time of the children of this process that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def read_rss(pid: int) -> float:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
 from sqlalchemy import Connection
 
 from router.agenda import Agenda
@@ -19,7 +18,6 @@ from router.clock import Clock
 from router.firsts import Firsts
 from router.intake import WINDOW, Intake, Reader, Span
 from router.intents import DISCARD, SKIP, Intent, Intents
-from router.lanes import Lane
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Held, Parked, Parking
@@ -163,24 +161,16 @@ class Delivery:
         finally:
             self.cut()
 
-    async def skip(self) -> Lane:
-        """Carry out ``skipping`` once `run` has returned, and return the lane as it stands then.
+    async def skip(self) -> None:
+        """Carry out ``skipping`` once `run` has returned; the next owner goes on from there.
 
         Raises:
             LeaseLost: Another process has the lane; nothing was skipped.
         """
-        intent, ledger = self.skipping, self.ledger
+        intent = self.skipping
         if intent is not None and intent.position is not None:
-            ledger.progress.skip(intent.position)
-            await ledger.write(partial(self._carry_out, intent))
-        now, progress = self._clock.now(), ledger.progress
-        return msgspec.structs.replace(
-            ledger.lane,
-            checkpoint=progress.checkpoint,
-            done=progress.done,
-            uptime=ledger.lane.uptime_at(now),
-            claimed_at=now,
-        )
+            self.ledger.progress.skip(intent.position)
+            await self.ledger.write(partial(self._carry_out, intent))
 
     @property
     def is_finished(self) -> bool:

@@ -189,12 +189,12 @@ class Dispatcher:
             logger.warning(text, lane.takeovers, lane.subscription, lane.checkpoint)
         try:
             delivery = await self._run(lane)
-            while delivery.skipping is not None and not self._stopping.is_set():
-                delivery = await self._run(await delivery.skip())
+            if delivery.skipping is not None:
+                await delivery.skip()
             if delivery.is_finished:
                 await delivery.ledger.write(partial(self._finish, lane))
-            elif not self._stopping.is_set():
-                await self._store(partial(self._lanes.release, lane))  # it was paused
+            elif not self._stopping.is_set():  # it was paused, or is to go on from what is skipped
+                await self._store(partial(self._lanes.release, lane))
         except LeaseLost as error:
             logger.warning("%s", error)
         except Exception as error:

@@ -117,7 +117,8 @@ class Caller:
         self._log = log
         self._clock = clock
         self._timeout = subscription.options.timeout
-        self.crew = Crew(subscription.options.concurrency, name=f"router-{subscription.name}")
+        limit = subscription.options.concurrency * subscription.options.lanes
+        self.crew = Crew(limit, name=f"router-{subscription.name}")
 
     async def call(
         self, event: Event, *, attempt: int, on_return: Callable[[], None] = lambda: None

@@ -11,7 +11,7 @@ from router.clock import Clock
 from router.delivery import Delivery
 from router.filters import Filter
 from router.intake import Span
-from router.lanes import Lanes, LeaseLost
+from router.lanes import LEASE_MICROS, Lanes, LeaseLost
 from router.ledger import Ledger
 from router.log import EventLog
 from router.options import Options
@@ -27,7 +27,9 @@ from tests.records import (
     count_attempts,
     read_blocked,
     read_lanes,
+    read_outcomes,
     read_parked,
+    read_takeovers,
 )
 from tests.subscribers import make_subscription
 from tests.waiting import until
@@ -121,6 +123,15 @@ class Bench:
         """Return how many attempts at an event are on record."""
         return count_attempts(self._store, position)
 
+    def outcomes(self, position: int) -> list[str]:
+        """Return how the attempts at an event ended that are on record."""
+        return read_outcomes(self._store, position)
+
+    def takeovers(self) -> int:
+        """Return how often the lane's owners fell silent, as far as that counts."""
+        (count,) = read_takeovers(self._store)
+        return count
+
     def take_away(self) -> None:
         """Let another worker take the lane over."""
         table = self._store.tables.lane
@@ -190,6 +201,22 @@ class Bench:
             yield self.delivery
         finally:
             await self._end()
+
+    @asynccontextmanager
+    async def dying(self) -> AsyncIterator[Delivery]:
+        """Deliver until the end of the block, then fall silent: the lane is free when it expires.
+
+        A call under way has no end, as if it had ended the process.
+        """
+        self._start(EVERYTHING)
+        try:
+            yield self.delivery
+        finally:
+            self.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.task
+            await until(lambda: self.recorder.underway == 0)
+            self.clock.advance((LEASE_MICROS + 1) / 1_000_000)
 
     def close(self) -> None:
         """Let go of the threads."""

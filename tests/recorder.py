@@ -16,6 +16,7 @@ class Recorder:
         handled: The events whose calls succeeded, as they ended.
         most: How many calls were under way at once at most.
         doubled: The subjects that two calls were about at once.
+        is_down: Whether every call fails.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class Recorder:
         self.handled: list[Event] = []
         self.most = 0
         self.doubled: list[str] = []
+        self.is_down = False
         self._errors: dict[int, list[BaseException]] = {}
         self._doors: dict[int, asyncio.Event] = {}
         self._underway: list[str] = []
@@ -79,6 +81,8 @@ class Recorder:
         try:
             if event.position in self._doors:
                 await self._doors[event.position].wait()
+            if self.is_down:
+                raise ConnectionError("nobody answers")
             if self._errors.get(event.position):
                 raise self._errors[event.position].pop(0)
             self.handled.append(event)

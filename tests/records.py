@@ -64,3 +64,26 @@ def count_attempts(store: Store, position: int, name: str = "crm", *, run: int =
     )
     with store.reading() as connection:
         return connection.scalars(query).one()
+
+
+def read_outcomes(store: Store, position: int, name: str = "crm") -> list[str]:
+    """Return how the attempts at the event at ``position`` ended that are on record."""
+    table = store.tables.attempt.c
+    query = select(table.outcome).where(table.subscription == name, table.position == position)
+    with store.reading() as connection:
+        return list(connection.scalars(query.order_by(table.number)))
+
+
+def read_takeovers(store: Store, name: str = "crm") -> list[int]:
+    """Return how often the owners of each live lane fell silent, as far as that counts."""
+    table = store.tables.lane.c
+    query = select(table.takeovers).where(table.subscription == name, table.run == 0)
+    with store.reading() as connection:
+        return list(connection.scalars(query.order_by(table.first_shard)))
+
+
+def read_state(store: Store, name: str = "crm") -> str:
+    """Return a subscription's state."""
+    table = store.tables.subscription.c
+    with store.reading() as connection:
+        return connection.scalars(select(table.state).where(table.name == name)).one()

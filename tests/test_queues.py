@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from router.events import Event
 from router.options import Options
 from router.queues import MOST, AsyncQueue, BatchQueue
+from router.retry import Reject
 from tests.entries import append_messages
 from tests.loops import in_loop
 from tests.recorder import Recorder
@@ -107,6 +108,19 @@ async def test_a_line_is_halted_in_the_middle(make_workshop: MakeWorkshop) -> No
 
 async def _open(shop: Workshop) -> None:
     shop.open_breaker()
+
+
+@in_loop
+async def test_a_probe_that_is_refused_is_one_call(make_workshop: MakeWorkshop) -> None:
+    """Though its subject does not wait behind it: the breaker is as open as before."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder)
+    shop.open_breaker()
+    recorder.fail(1, Reject("no"))
+    add_all(shop, queue, ["ana", "ana"])
+    queue.resume(most=1)
+    await until(lambda: shop.parked() and shop.slots.is_idle)
+    assert (recorder.calls, shop.pending, queue.is_empty) == ([(1, 1)], [2], False)
 
 
 @in_loop

@@ -277,3 +277,16 @@ async def test_a_stop_waits_for_nobody_who_waits_for_the_pace(make_workshop: Mak
     shop.attempts.stop()
     await until(lambda: is_idle(shop, queue))
     assert len(shop.pending) == 2
+
+
+@in_loop
+async def test_a_probe_that_is_refused_is_one_call(make_workshop: MakeWorkshop) -> None:
+    """Though its subject does not wait behind it: the breaker is as open as before."""
+    handler = Handler()
+    shop, queue = open_shop(make_workshop, handler)
+    shop.open_breaker()
+    handler.failing[1] = Reject("no")
+    add_all(shop, queue, ["ana", "ana"])
+    queue.resume(most=1)
+    await until(lambda: shop.parked() and is_idle(shop, queue))
+    assert (handler.calls, shop.pending, queue.is_empty) == ([1], [2], False)

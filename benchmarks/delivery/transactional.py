@@ -51,6 +51,7 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         load: Of the sender.
         cpu: Seconds of the server's processor time for each second of load.
+        others: Likewise of all else on the machine; what is not near 0 has spoilt the run.
         lags: How many events the plugin was behind, second by second.
         waited: Seconds from received to handled, of each message's slowest event.
         missing: How many more events there were than were handled, 10 s after the load.
@@ -58,6 +59,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     load: Load
     cpu: float
+    others: float
     lags: Sequence[int]
     waited: Sequence[float] = ()
     missing: int = 0
@@ -119,13 +121,23 @@ def _deliver(folder: Path, *, rate: int, seconds: int) -> Outcome:
 
 def _load(port: int, pid: int, *, rate: int, seconds: int, look: Callable[[], int]) -> Outcome:
     Sending(port, rate=100, seconds=WARM, first=0).finish()
-    cpu, lags = processes.read_cpu(pid), [0]
+    lags = [0]
+    cpu, children, machine = _read_times(pid)
     sending = Sending(port, rate=rate, seconds=seconds, first=3_000)
     while not sending.is_over:
         time.sleep(1)
         lags.append(look())
-    cpu = (processes.read_cpu(pid) - cpu) / seconds
-    return Outcome(sending.finish(), cpu, lags)
+    load = sending.finish()
+    now = _read_times(pid)
+    cpu, children, machine = now[0] - cpu, now[1] - children, now[2] - machine
+    others = max(0.0, machine - cpu - children)
+    return Outcome(load, cpu / seconds, others / seconds, lags)
+
+
+def _read_times(pid: int) -> tuple[float, float, float]:
+    """Return the processor time of the server, of senders that have ended, and of all there is."""
+    machine = processes.read_machine_cpu()
+    return processes.read_cpu(pid), processes.read_children_cpu(), machine
 
 
 def _probe_disk(file: Path) -> float:
@@ -151,6 +163,7 @@ def _sum_up(name: str, found: Outcome) -> Row:
         "max ms": max(answers),
         "sender late p99": find_quantile(found.load.late, 0.99),
         "cpu": found.cpu,
+        "others": found.others,
         "lag max": max(found.lags),
         "lag at end": found.lags[-1],
         "handled p99 ms": find_quantile(found.waited, 0.99) * 1000 if found.waited else 0.0,

@@ -60,9 +60,9 @@ class Record:
         self.course = plugin.course(run)
         self.set_aside: set[int] = set()
         self.suspects: set[int] = set()
-        self._plugin = plugin
+        self.plugin = plugin
         self._log = log
-        self._name = name
+        self.name = name
         self._run = run
         self._after = after
 
@@ -72,7 +72,7 @@ class Record:
         An owner that died in the last attempt that an event had, or in one beside which nothing
         else ran, has left it to the next one to give the event up.
         """
-        self.suspects |= {row.position for row in self.select(ALONE, (self._name, self._run))}
+        self._find_suspects()
         parked, limit_of = self.parked(), self.course.limit_of
         dead = {at for at, row in parked.items() if row.state == "dead"}
         spent = {at for at, row in parked.items() if row.attempts >= limit_of(at)}
@@ -81,7 +81,8 @@ class Record:
         self.course.is_paused = self.is_paused()
 
     def check(self) -> None:
-        """Check what holds at any time."""
+        """Check what holds whenever nobody is at work."""
+        self._find_suspects()
         broken = [*self.course.broken, *self.select("SELECT * FROM broken"), *self.select(ORPHANS)]
         assert broken == [], f"{broken}"
         parked = self.parked()
@@ -89,11 +90,14 @@ class Record:
         settled = self.settled()
         lost = settled - self.course.done.keys() - self.set_aside
         assert lost == set(), f"settled on record, but nothing has come of it: {lost}"
-        if self._plugin.kind == "transactional" and self.is_born():  # a replay ends with its lanes
+        if self.plugin.kind == "transactional" and self.is_born():  # a replay ends with its lanes
             effects = self.effects()
             assert len(effects) == len(set(effects)), "an effect is there twice"
             assert settled - set(effects) <= self.set_aside, "an effect is lost"
             assert set(effects) <= settled, "an effect of what is not done"
+
+    def _find_suspects(self) -> None:
+        self.suspects |= {row.position for row in self.select(ALONE, (self.name, self._run))}
 
     def _check_parked(self, parked: Mapping[int, ParkedRow]) -> None:
         """Attempts stay within their limit, nobody is blamed for another, and rows are few."""
@@ -109,12 +113,12 @@ class Record:
                 assert is_known, f"dead for no reason: {position}"
             elif position not in self.course.redriven:
                 waiting[self._log.find(str(position)).subject] += 1
-        if self._plugin.options.order == "subject":
+        if self.plugin.options.order == "subject":
             assert set(waiting.values()) <= {1}, "more than one event of a subject is tried again"
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""
-        return bool(self.select(QUIET, {"name": self._name, "run": self._run}))
+        return bool(self.select(QUIET, {"name": self.name, "run": self._run}))
 
     def is_born(self) -> bool:
         """Whether there is such a run."""
@@ -122,15 +126,15 @@ class Record:
 
     def is_paused(self) -> bool:
         """Whether an operator has paused the subscription."""
-        return bool(self.select(PAUSED, (self._name,)))
+        return bool(self.select(PAUSED, (self.name,)))
 
     def is_let_go(self) -> bool:
         """Whether the last worker owns no lane of the subscription."""
-        return not self.select(OWNED, (self._name,))
+        return not self.select(OWNED, (self.name,))
 
     def parked(self) -> dict[int, ParkedRow]:
         """What is parked, by position."""
-        return read_parked(self._log.store, self._name, run=self._run)
+        return read_parked(self._log.store, self.name, run=self._run)
 
     def dead(self) -> list[int]:
         """The positions of the dead letters."""
@@ -142,7 +146,7 @@ class Record:
 
     def waiting(self) -> set[int]:
         """The positions of the events that wait behind another of their subject."""
-        return self._behind(read_blocked(self._log.store, self._name, run=self._run))
+        return self._behind(read_blocked(self._log.store, self.name, run=self._run))
 
     def held(self) -> set[int]:
         """The positions of the events behind a dead one of their subject."""
@@ -174,7 +178,7 @@ class Record:
 
     def effects(self) -> list[int]:
         """The positions of the events whose effects are there, in the order of the effects."""
-        return [row.position for row in self.select(EFFECTS, (self._name, self._run))]
+        return [row.position for row in self.select(EFFECTS, (self.name, self._run))]
 
     def select(
         self, query: str, values: tuple[object, ...] | dict[str, object] = ()
@@ -185,10 +189,10 @@ class Record:
 
     def _asked(self) -> set[int]:
         """The positions of the dead letters that an operator wants redriven or discarded."""
-        return {row.position for row in self.select(ASKED, (self._name, self._run))}
+        return {row.position for row in self.select(ASKED, (self.name, self._run))}
 
     def _lanes(self) -> list[Row[*tuple[Any, ...]]]:
-        return self.select(LANES, (self._name, self._run))
+        return self.select(LANES, (self.name, self._run))
 
     def _behind(self, heads: Mapping[str, int]) -> set[int]:
         return {
