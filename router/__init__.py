@@ -3,13 +3,14 @@
 from router.app import Router
 from router.errors import RouterError
 from router.events import Event, Notification
-from router.filters import Filter
+from router.filters import DeadFilter, Filter
 from router.hookspecs import Context, hookimpl
 from router.log import EventLog
 from router.retry import Reject, Retry
 
 __all__ = [
     "Context",
+    "DeadFilter",
     "Event",
     "EventLog",
     "Filter",

@@ -1,0 +1,66 @@
+"""The how-to pages keep their word: what they show is what the router takes."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from router.cli import router as command
+from router.config import load
+from router.host import Host
+from router.options import merge_options
+
+PAGES = sorted((Path(__file__).parents[1] / "docs" / "how-to").glob("*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    pytest.param(kind, text, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, (kind, text) in enumerate(BLOCK.findall(page.read_text("utf-8")), start=1)
+]
+
+
+def of_kind(*kinds: str) -> pytest.MarkDecorator:
+    """Give a test all blocks of these kinds."""
+    found = [block for block in BLOCKS if block.values[0] in kinds]
+    return pytest.mark.parametrize(("kind", "text"), found)
+
+
+def test_every_block_is_of_a_kind_that_is_tried() -> None:
+    """There are pages, and nothing in them is left out below."""
+    assert {block.values[0] for block in BLOCKS} == {"toml", "python", "console"}
+
+
+@of_kind("console")
+def test_commands_take_what_is_shown(kind: str, text: str) -> None:
+    """Each command line is one that the command line takes."""
+    for line in text.splitlines():
+        prompt, name, *rest = shlex.split(line, comments=True)
+        assert (prompt, name) == ("$", "router")
+        found: click.Command = command
+        while isinstance(found, click.Group):
+            name, *rest = rest
+            found = found.commands[name]
+        with found.make_context(name, rest):
+            pass
+
+
+@of_kind("python")
+def test_plugins_load(kind: str, text: str, tmp_path: Path) -> None:
+    """What is shown as a plugin is one, and everything else is Python."""
+    ast.parse(text)
+    if "@hookimpl" in text:
+        (tmp_path / "crm.py").write_text(text, encoding="utf-8")
+        Host.load(directories=[tmp_path], entry_points=()).require_sound()
+
+
+@of_kind("toml")
+def test_settings_are_read(kind: str, text: str, tmp_path: Path) -> None:
+    """What is shown of `router.toml` is taken, with the options of its subscriptions."""
+    file = tmp_path / "router.toml"
+    file.write_text(text, encoding="utf-8")
+    found = load(file, environ={}, working=tmp_path, overrides={})
+    for name, options in found.subscriptions.items():
+        merge_options({}, options, where=name)
