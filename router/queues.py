@@ -154,11 +154,12 @@ class BatchQueue:
 
     async def _run(self, most: int) -> None:
         """Hand over one batch, then stand in line again behind the retries."""
-        self._settle_blocked()
         events = list(islice(self._line, most))
-        count, _ = await self._firsts.deliver_together(events) if events else (0, False)
+        count, must_wait = await self._firsts.deliver_together(events)
         for _ in range(count):
             self._line.popleft()
+        if must_wait:  # now: when its subject goes on, what is on record is taken up from there
+            self._settle_blocked()
         # Time ends a batch; what is offered beyond that is prepared for nothing.
         self._offer = min(max(LEAST, 2 * count), MOST)
         self._is_at_work = False
@@ -167,9 +168,8 @@ class BatchQueue:
     def _settle_blocked(self) -> None:
         """Put those aside that wait, on record, behind a failed one of their subject."""
         blocked = self._ledger.blocked
-        if blocked:
-            settle_all([event for event in self._line if event.subject in blocked], self._ledger)
-            self._line = deque(event for event in self._line if event.subject not in blocked)
+        settle_all([event for event in self._line if event.subject in blocked], self._ledger)
+        self._line = deque(event for event in self._line if event.subject not in blocked)
 
 
 def settle_all(events: Iterable[Event], ledger: Ledger) -> None:

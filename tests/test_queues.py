@@ -209,6 +209,21 @@ async def test_an_open_breaker_halts_batches(make_workshop: MakeWorkshop) -> Non
     assert writer.calls == [1, 2, 3]
 
 
+@in_loop
+async def test_what_is_behind_a_failure_waits_on_record_at_once(
+    make_workshop: MakeWorkshop,
+) -> None:
+    """Even if no other batch comes for long: else its subject would go on, and it come twice."""
+    writer = Writer()
+    shop, queue = open_batches(make_workshop, writer)
+    shop.open_breaker()
+    writer.failing = {1}
+    add_all(shop, queue, ["ana", "ben", "ana"])
+    queue.resume(most=1)
+    await until(lambda: shop.parked() and shop.slots.is_idle)
+    assert (writer.calls, shop.pending) == ([1], [2])
+
+
 @pytest.mark.parametrize("is_cut", [False, True])
 @in_loop
 async def test_a_stop_leaves_whole_batches_unsettled(
