@@ -202,6 +202,8 @@ class Dispatcher:
         finally:
             self._held.discard(lane.key)
             self._running.pop(lane.key, None)
+            if not self._stopping.is_set():
+                self._note_breaker(lane.subscription)  # whoever delivers it next finds out anew
 
     async def _run(self, lane: Lane) -> Delivery:
         delivery = self._running[lane.key] = await self._open(lane)
@@ -245,10 +247,7 @@ class Dispatcher:
         )
 
     def _note_breaker(self, name: str) -> None:
-        """Note whether the live delivery of a subscription fails; its replays are apart.
-
-        The next look puts it on record, and tells the plugins.
-        """
+        """Note whether the live delivery of a subscription fails; its replays are apart."""
         is_open = any(
             delivery.breaker.is_open
             for (owner, run, _, _), delivery in self._running.items()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from router.alerts import Alerts
-from router.claims import MISSING, RUNNABLE
+from router.claims import ACTIVE, MISSING, RUNNABLE
 from router.events import Event
 from router.roster import Roster
 
@@ -42,11 +42,14 @@ class Watch:
 
     def look(self) -> States:
         """Put on record which ones fail, and return how all stand; for a storage thread."""
-        failing = set(self._failing)
-        for name in failing ^ self._noted:
+        failing, states = set(self._failing), self._roster.states(self._names)
+        # Also where somebody has resumed it since, or another worker's breaker has closed.
+        opened = {name for name in failing if states.get(name, ("", ""))[0] == ACTIVE}
+        closed = self._noted - failing
+        for name in opened | closed:
             self._roster.note_breaker(name, is_open=name in failing)
         self._noted = failing
-        return self._roster.states(self._names)
+        return self._roster.states(self._names) if opened or closed else states
 
     def heed(self, states: States) -> list[str]:
         """Tell what has changed since the last time, and return the names of those to be stopped.

@@ -13,7 +13,7 @@ from router.filters import Filter
 from router.intake import Span
 from router.lanes import LEASE_MICROS, Lanes, LeaseLost
 from router.ledger import Ledger
-from router.log import EventLog
+from router.log import EventLog, Page
 from router.options import Options
 from router.parking import Parking
 from router.roster import Roster
@@ -82,6 +82,7 @@ class Bench:
         recorder: The subscription's handler.
         given_up: The positions of what was told to be dead.
         breaker: Whether it was open, each time that it changed.
+        looks: How often the log was read from for what is new.
         delivery: The one under way, or the last one.
         task: In which it runs.
     """
@@ -95,6 +96,7 @@ class Bench:
         self.recorder = Recorder()
         self.given_up: list[int] = []
         self.breaker: list[bool] = []
+        self.looks = 0
         store = Store(store.engine, clock=self.clock.seconds)
         self.log = EventLog(store)
         self._store = store
@@ -236,7 +238,7 @@ class Bench:
                 sleep=clock.sleep,
             ),
             log=self.log,
-            read_page=self.log.read_page,
+            read_page=self._read_page,
             parking=self._parking,
             turns=Turns(),
             pace=Pace(rate, monotonic=clock.seconds, sleep=clock.sleep),
@@ -245,6 +247,26 @@ class Bench:
             on_breaker=lambda: self.breaker.append(self.delivery.breaker.is_open),
         )
         self.task = asyncio.create_task(self.delivery.run())
+
+    def _read_page(
+        self,
+        *,
+        after: int,
+        limit: int,
+        until: int | None,
+        matching: Filter,
+        shards: tuple[int, int] | None,
+        max_bytes: int,
+    ) -> Page:
+        self.looks += 1
+        return self.log.read_page(
+            after=after,
+            limit=limit,
+            until=until,
+            matching=matching,
+            shards=shards,
+            max_bytes=max_bytes,
+        )
 
     async def _end(self) -> None:
         self.task.cancel()

@@ -27,11 +27,14 @@ class Listener:
             if hook == "on_subscription_state" and given["subscription"] == name
         ]
 
-    def dead(self, name: str = "crm") -> list[tuple[int, object, object]]:
+    def dead(self, name: str = "crm") -> list[tuple[int, int, str]]:
         """Return the position, the attempts and the error of each dead letter."""
         found = []
         for hook, given in self.told:
             event = given.get("event")
             if hook == "on_dead" and given["subscription"] == name and isinstance(event, Event):
-                found.append((event.position, given["attempts"], given["error"]))
+                attempts, error = given["attempts"], given["error"]
+                assert isinstance(attempts, int)
+                assert isinstance(error, str)
+                found.append((event.position, attempts, error))
         return found

@@ -86,4 +86,4 @@ def read_state(store: Store, name: str = "crm") -> str:
     """Return a subscription's state."""
     table = store.tables.subscription.c
     with store.reading() as connection:
-        return connection.scalars(select(table.state).where(table.name == name)).one()
+        return str(connection.scalars(select(table.state).where(table.name == name)).one())

@@ -36,13 +36,15 @@ def test_what_is_added_meanwhile_is_taken_too() -> None:
     assert taken == [1, 2]
 
 
-def test_what_is_dropped_is_gone() -> None:
+@given(st.lists(st.integers(0, 50), max_size=30), st.sets(st.integers(0, 30)))
+def test_what_is_dropped_is_gone(times: list[int], dropped: set[int]) -> None:
     """The others keep their order."""
     agenda = Agenda()
-    for position, at in ((1, 30), (2, 10), (3, 20), (4, 5)):
+    for position, at in enumerate(times):
         agenda.add(make(position, at))
-    agenda.drop({4, 3, 99})
-    assert [one.position for one in agenda.take_due(30)] == [2, 1]
+    agenda.drop(dropped)
+    left = sorted((at, position) for position, at in enumerate(times) if position not in dropped)
+    assert [one.position for one in agenda.take_due(50)] == [position for _, position in left]
 
 
 def test_how_long_until_the_next_is_told() -> None:

@@ -221,6 +221,20 @@ async def test_stopping_gives_up_what_waits(table: Table, recorder: Recorder) ->
 
 
 @in_loop
+async def test_a_stop_while_it_is_written_down_is_heeded(table: Table, recorder: Recorder) -> None:
+    """Nobody is called any more, though the attempt is on record: it counts as one."""
+    attempts = table.make(subscribe(recorder.on_event))
+
+    def begin(connection: Connection) -> None:
+        attempts.stop()
+
+    with pytest.raises(asyncio.CancelledError):
+        await attempts.call(table.events[0], number=2, begin=begin)
+    assert recorder.calls == []
+    assert table.turns.try_take(":ana")
+
+
+@in_loop
 async def test_a_turn_lasts_until_the_plain_handler_returns(table: Table) -> None:
     """A plain handler whose caller was cancelled keeps its subject until it has returned."""
     begun: list[int] = []

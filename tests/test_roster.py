@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from router.events import SHARDS
-from router.lanes import Lanes
+from router.lanes import LEASE_MICROS, Lanes
 from router.log import EventLog
 from router.options import Options
 from router.roster import FORGOTTEN_MICROS, Roster
@@ -150,3 +150,58 @@ def test_a_worker_that_was_not_seen_for_a_day_is_struck_off(
     new = make_worker(store)
     assert workers_of(store) == {quiet.worker, new.worker}
     assert gone.worker not in workers_of(store)
+
+
+def state_of(store: Store, name: str = "crm") -> tuple[object, object]:
+    """Return a subscription's state and the reason for it."""
+    row = subscription_of(store, name)
+    return row["state"], row["state_reason"]
+
+
+def test_what_no_worker_offers_is_missing(store: Store, clock: StillClock) -> None:
+    """As soon as a worker starts without it and none that lives has it; the others are not."""
+    first = make_worker(store)
+    first.declare("crm", {}, EVERYTHING)
+    first.declare("audit", {}, EVERYTHING)
+    clock.now += LEASE_MICROS / 1_000_000
+    assert Roster(store, pid=2).enrol(["audit"]) == []
+    clock.now += 0.000_001
+    assert Roster(store, pid=3).enrol(["audit"]) == ["crm"]
+    assert state_of(store)[0] == "missing"
+    assert state_of(store)[1]
+    assert state_of(store, "audit") == ("active", None)
+
+
+@pytest.mark.parametrize("state", ["active", "failing", "missing"])
+def test_a_plugin_that_is_back_is_active(store: Store, roster: Roster, state: str) -> None:
+    """Whoever loads it starts from a clean slate."""
+    roster.declare("crm", {}, EVERYTHING)
+    set_state(store, "crm", state)
+    make_worker(store).declare("crm", {}, EVERYTHING)
+    assert state_of(store) == ("active", None)
+
+
+def test_what_is_paused_is_neither_missing_nor_back(store: Store, roster: Roster) -> None:
+    """What an operator wants stays, whoever comes and goes."""
+    roster.declare("crm", {}, EVERYTHING)
+    roster.leave()
+    set_state(store, "crm", "paused")
+    other = Roster(store, pid=2)
+    assert other.enrol(["audit"]) == []
+    other.declare("crm", {}, EVERYTHING)
+    assert state_of(store)[0] == "paused"
+
+
+def test_a_breaker_is_told_from_an_order(store: Store, roster: Roster) -> None:
+    """It turns `active` into `failing` and back, with a reason, and no other state."""
+    roster.declare("crm", {}, EVERYTHING)
+    roster.note_breaker("crm", is_open=True)
+    assert roster.states(["crm", "unknown"]) == {"crm": ("failing", state_of(store)[1])}
+    assert state_of(store)[1]
+    roster.note_breaker("crm", is_open=False)
+    assert roster.states(["crm"]) == {"crm": ("active", "")}
+    for state in ("paused", "missing"):
+        set_state(store, "crm", state)
+        for is_open in (True, False):
+            roster.note_breaker("crm", is_open=is_open)
+        assert roster.states(["crm"])["crm"][0] == state

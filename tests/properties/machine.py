@@ -11,16 +11,18 @@ from pathlib import Path
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.properties.driver import End
-from tests.properties.scripted import Ending
+from tests.properties.driver import End, How
+from tests.properties.scripted import Ending, Kind
 from tests.properties.trial import Arrival, Command, Happening, Setting, Trial
 from tests.properties.world import make_world
 
 ENDINGS: list[Ending] = ["fail", "fail", "again", "late", "interrupt", "ok", "reject", "die"]
 AT_LAST: list[Ending] = ["ok", "ok", "ok", "ok", "ok", "fail", "die"]
+KINDS: list[Kind] = ["plain", "async", "transactional"]
+HOWS: list[How] = ["crash before", "crash after", "stop"]
 
 numbers = st.integers(1, 40) | st.integers(20, 100)
-ends = st.builds(End, numbers, st.sampled_from(["crash before", "crash after", "stop"]))
+ends = st.builds(End, numbers, st.sampled_from(HOWS))
 arrivals = st.builds(
     Arrival,
     st.sampled_from("abc"),
@@ -35,7 +37,7 @@ commands = st.builds(
 happenings = st.lists(arrivals | arrivals | commands, max_size=5)
 settings_of_subscriptions = st.builds(
     Setting,
-    kind=st.sampled_from(["plain", "async", "transactional"]),
+    kind=st.sampled_from(KINDS),
     lanes=st.integers(1, 2),
     concurrency=st.sampled_from([1, 2, 8]),
     attempts=st.integers(1, 3),

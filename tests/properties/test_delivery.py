@@ -4,15 +4,70 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.properties.machine import Machine
+from tests.properties.driver import End
+from tests.properties.machine import HOWS, KINDS, Machine
+from tests.properties.scripted import Kind
+from tests.properties.trial import Arrival, Setting, Trial
+from tests.properties.world import make_world
+
+TRIES = settings().max_examples
+
+
+@settings(max_examples=TRIES // 5)
+@given(
+    kind=st.sampled_from(KINDS),
+    failures=st.sampled_from([1, 2, 9]),
+    behind=st.integers(0, 3),
+    end=st.builds(End, st.integers(18, 60), st.sampled_from(HOWS)),
+)
+def test_a_worker_may_die_over_a_failing_event(
+    empty_database: Path, kind: Kind, failures: int, behind: int, end: End
+) -> None:
+    """Whenever a worker dies over an event that fails, no attempt at it or behind it is lost."""
+    setting = Setting(kind, lanes=1, concurrency=1, attempts=3)
+    with make_world(empty_database) as world:
+        trial = Trial(world, setting)
+        for script in [["fail"] * failures, *[[]] * behind]:
+            trial.let(Arrival("a", script))
+        trial.live(end=end)
+        trial.record.check()
+        trial.let(Arrival("a"))
+        trial.rest()
+        dead = [(at, row.attempts) for at, row in trial.record.parked().items()]
+        assert dead in ([], [(1, 3)])
+        assert dead or failures < 3
+
+
+@settings(max_examples=TRIES // 10)
+@given(
+    kind=st.sampled_from(KINDS),
+    others=st.lists(st.sampled_from("ab"), min_size=1, max_size=6),
+    at=st.integers(0, 6),
+    lanes=st.integers(1, 2),
+    concurrency=st.sampled_from([1, 4]),
+)
+def test_what_kills_its_process_is_set_aside(
+    empty_database: Path, kind: Kind, others: list[str], at: int, lanes: int, concurrency: int
+) -> None:
+    """An event that kills each process it is handed to is found, and blames no other."""
+    setting = Setting(kind, lanes=lanes, concurrency=concurrency)
+    arrivals = [Arrival(one) for one in others]
+    arrivals.insert(at, Arrival("a", then="die"))
+    with make_world(empty_database) as world:
+        trial = Trial(world, setting)
+        for arrival in arrivals:
+            trial.let(arrival)
+        trial.rest()
+        assert trial.record.dead() == [1 + min(at, len(others))]
 
 
 def test_delivery(empty_database: Path) -> None:
     """Invariants 4 to 9, 11 and 13 hold, whatever fails, dies, is lost or done by operators."""
     run_state_machine_as_test(
         cast("type[Machine]", partial(Machine, empty_database)),
-        settings=settings(max_examples=settings().max_examples, stateful_step_count=12),
+        settings=settings(max_examples=TRIES * 3 // 8, stateful_step_count=6),
     )

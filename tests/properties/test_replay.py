@@ -12,7 +12,7 @@ from router.filters import Filter
 from router.replay import DONE, Replays
 from tests.entries import append_messages
 from tests.properties.driver import End
-from tests.properties.machine import ends
+from tests.properties.machine import KINDS, ends
 from tests.properties.record import Record
 from tests.properties.scripted import Ending
 from tests.properties.trial import Setting
@@ -43,7 +43,7 @@ plans = st.sampled_from([1, 2, 3, 3]).flatmap(
         Plan,
         setting=st.builds(
             Setting,
-            kind=st.sampled_from(["plain", "async", "transactional"]),
+            kind=st.sampled_from(KINDS),
             lanes=st.integers(1, 2),
             concurrency=st.sampled_from([1, 2, 8]),
             order=st.sampled_from(["subject", "subject", "none"]),
@@ -71,7 +71,7 @@ def live_through(
             record.check()
 
 
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 8)
 @given(plan=plans, past=conversations)
 def test_a_replay_gives_what_live_delivery_gave(
     empty_database: Path, plan: Plan, past: list[str]

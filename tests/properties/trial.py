@@ -60,7 +60,7 @@ class Arrival(msgspec.Struct, frozen=True):
     """
 
     conversation: str
-    script: list[Ending]
+    script: Sequence[Ending] = ()
     then: Ending = "ok"
 
 

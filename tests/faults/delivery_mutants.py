@@ -1,0 +1,109 @@
+"""Changes that each break one promise of delivery, so that its properties prove that they can fail.
+
+A change is made by exact replacement. Where the text has moved on, the table here has to follow.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Change(NamedTuple):
+    """A change of the source.
+
+    Attributes:
+        module: The file's name within the package.
+        old: What stands there, exactly once.
+        new: What is put there instead.
+    """
+
+    module: str
+    old: str
+    new: str
+
+
+MUTANTS: Mapping[str, Sequence[Change]] = {
+    "checkpoint before effect": [
+        Change(
+            "progress.py",
+            "return self.cursor if first is None else first - 1",
+            "return self.cursor",
+        )
+    ],
+    "done ignored at takeover": [
+        Change("ledger.py", "Progress(lane.checkpoint, lane.done)", "Progress(lane.checkpoint)")
+    ],
+    "parked row deleted early": [
+        Change(
+            "parking.py",
+            "connection.execute(update(table).where(*key).values(attempts=number))",
+            "connection.execute(delete(table).where(*key))",
+        )
+    ],
+    "blocked subject's events skipped": [
+        Change("retries.py", "if await self._catch_up_with(page.events):", "if not page:")
+    ],
+    "subject released too early": [
+        Change(
+            "retries.py",
+            "if not must_wait and self._ledger.blocked.get(",
+            "if self._ledger.blocked.get(",
+        )
+    ],
+    "epoch guard removed": [
+        Change("lanes.py", 'columns.epoch == bindparam("of_epoch")', 'bindparam("of_epoch") > 0'),
+        Change("lanes.py", 'or_(owner == "", columns.owner == owner)', 'or_(owner == "", True)'),
+    ],
+    "BEGIN removed": [Change("sqlite.py", '.exec_driver_sql("BEGIN IMMEDIATE")', "")],
+    "retry not recorded": [
+        Change(
+            "retries.py",
+            "self._make(event, number, begin=begin,",
+            "self._make(event, number, begin=lambda _: None,",
+        )
+    ],
+    "savepoint kept": [
+        Change("subscriptions.py", 'f"ROLLBACK TO SAVEPOINT {SAVEPOINT}"', '"SELECT 1"')
+    ],
+    "suspect mode off": [
+        Change("lanes.py", "return self.takeovers >= SUSPECT_TAKEOVERS", "return False")
+    ],
+    "redrive moves the checkpoint": [
+        Change(
+            "intents.py",
+            "connection.execute(update(parked).where(*mine).values(state=RETRY, intent=None, **fresh))",
+            "connection.execute(update(parked).where(*mine).values(state=RETRY, intent=None, **fresh))\n"
+            "        connection.execute(update(lanes).where(*first).values(checkpoint=0))",
+        )
+    ],
+    "intent carried out twice": [
+        Change(
+            "intents.py",
+            "values(state=RETRY, intent=None, **fresh)",
+            "values(state=RETRY, **fresh)",
+        )
+    ],
+    "pause not heeded": [
+        Change("claims.py", "RUNNABLE = (ACTIVE, FAILING)", "RUNNABLE = (ACTIVE, FAILING, PAUSED)")
+    ],
+    "log never looked at again": [
+        Change(
+            "intake.py",
+            "return self._may_be_more or waited >= POLL * 1_000_000",
+            "return self._may_be_more",
+        )
+    ],
+}
+
+
+def apply(changes: Sequence[Change], package: Path) -> None:
+    """Make ``changes`` in the copy of the package in that folder.
+
+    Raises:
+        AssertionError: What is to be changed is not there any more, or is there twice.
+    """
+    for change in changes:
+        path = package / change.module
+        source = path.read_text("utf-8")
+        assert source.count(change.old) == 1, f"{change.module} has moved on: {change.old!r}"
+        path.write_text(source.replace(change.old, change.new), "utf-8")
