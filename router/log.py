@@ -255,7 +255,7 @@ def _read_notifications(
     found: dict[int, Notification] = {}
     size = 0
     result = connection.execution_options(stream_results=True).execute(query)
-    while size < max_bytes and (row := result.fetchone()) is not None:
+    while (not found or size < max_bytes) and (row := result.fetchone()) is not None:
         found[row.id] = make_notification(row)
         size += len(row.body)
     result.close()

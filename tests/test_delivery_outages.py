@@ -49,6 +49,25 @@ async def test_an_outage_costs_a_bounded_number_of_rows(make_bench: MakeBench) -
 
 
 @in_loop
+async def test_behind_what_dies_in_an_outage_one_event_is_a_probe(make_bench: MakeBench) -> None:
+    """The subjects of dead letters may go on, but not all at once into the same fate."""
+    retry = RetryOptions(first=10, factor=1, jitter=False, attempts=2)
+    bench = make_bench(Options(start="beginning", concurrency=CONCURRENCY, retry=retry))
+    append_messages(bench.log, NAMES * 2)
+    bench.recorder.is_down = True
+    async with bench.running():
+        await until(lambda: bench.breaker == [True])
+        await until(lambda: len(bench.parked()) >= SUBJECTS and bench.recorder.underway == 0)
+        tried = {position for position, _ in bench.recorder.calls}
+        await bench.pass_time(10)
+        await until(lambda: set(bench.given_up) == tried)
+        await until(lambda: len(bench.parked()) == len(tried) + 1)
+        await bench.pass_time(1)
+        await bench.settled()
+        assert len({position for position, _ in bench.recorder.calls} - tried) == 1
+
+
+@in_loop
 async def test_the_first_success_lets_all_go_on(make_bench: MakeBench) -> None:
     """One probe that succeeds ends the outage; each subject is handled in its order, once."""
     bench = make_bench(OPTIONS)

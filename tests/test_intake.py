@@ -126,3 +126,12 @@ async def test_one_event_is_read_by_itself(make_workshop: MakeWorkshop) -> None:
     assert [[event.position for event in events] for events, _ in found] == [[1], [2], []]
     assert found[2][1]
     assert not found[0][1]
+
+
+@in_loop
+async def test_one_event_is_read_however_little_room_there_is(make_workshop: MakeWorkshop) -> None:
+    """Who reads one by one waits for nobody."""
+    shop, intake = open_intake(make_workshop)
+    append(shop.log, make_entry("ana", text="x" * BYTES), make_entry("ben"))
+    found = [await intake.read_one() for _ in range(2)]
+    assert [[event.position for event in events] for events, _ in found] == [[1], [2]]

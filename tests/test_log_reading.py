@@ -60,10 +60,11 @@ def test_a_page_of_large_bodies_is_cut(log: EventLog) -> None:
     assert (positions(page.events), page.reached, page.is_last) == ([4, 5], 5, True)
 
 
-def test_a_body_larger_than_a_page_is_read(log: EventLog) -> None:
+@pytest.mark.parametrize("max_bytes", [1, 0, -1])
+def test_a_body_larger_than_a_page_is_read(log: EventLog, max_bytes: int) -> None:
     """The first body comes whatever its size, so that reading always gets on."""
     append(log, *(make_entry(text="x" * 1000) for _ in range(3)))
-    page = log.read_page(after=0, limit=10, max_bytes=1)
+    page = log.read_page(after=0, limit=10, max_bytes=max_bytes)
     assert (positions(page.events), page.is_last) == ([1], False)
 
 

@@ -129,7 +129,7 @@ async def test_a_failure_parks_its_event_and_blocks_its_subject(
     assert shop.pending == []
     assert list(shop.parked()) == [1]
     assert shop.blocked() == shop.ledger.blocked == {":ana": 1}
-    assert is_idle(shop, queue)
+    await until(lambda: is_idle(shop, queue))
 
 
 @in_loop

@@ -2,16 +2,18 @@
 
 import shutil
 from collections.abc import Iterable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.events import Draft, Entry, EventType, Notification
 from router.filters import Filter
 from router.log import EventLog, Page
+from router.store import Store
 from router.tail import BYTES, EVENTS, FRESH_MICROS, PAGE, Tail
 from tests.entries import NOON, append, make_entry
 
@@ -108,20 +110,26 @@ actions = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(course=st.lists(actions, max_size=40), most=st.sampled_from([4, 20, EVENTS]))
 def test_readers_get_what_they_would_read_by_themselves(
     empty_database: Path,
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     course: list[tuple[str, object]],
     most: int,
 ) -> None:
     """Wherever readers stand and whatever is dropped, none misses an event or gets another's.
 
-    A page may end sooner than the log, never claim what it has not looked at; and once woken, or
-    after the time for which a look counts, a reader gets to the end.
+    A page may end sooner than the log, never claim what it has not looked at; and whoever asks
+    again after the time for which a look counts gets to the end.
     """
-    log = EventLog(f"sqlite:///{shutil.copy(empty_database, tmp_path / 'tail.db')}")
+    folder = tmp_path_factory.mktemp("tail")  # of its own: a write-ahead log is of one database
+    store = Store(f"sqlite:///{shutil.copy(empty_database, folder / 'tail.db')}")
+    with closing(store):
+        go_through(EventLog(store), course, most)
+
+
+def go_through(log: EventLog, course: list[tuple[str, object]], most: int) -> None:
+    """Do all that, and hold each page against what the log has."""
     desk = Desk(log, most_events=most, most_bytes=50 * most)
     wanted = [(TYPES, None), (("message",), SHARDS[1]), (("read",), None), (TYPES, SHARDS[2])]
     cursors = [0] * len(wanted)
@@ -155,10 +163,10 @@ def test_readers_get_what_they_would_read_by_themselves(
                 read(reader, limit, max_bytes)
     desk.now += FRESH_MICROS
     for reader in range(len(wanted)):
-        while not read(reader, 3, 100).is_last:
-            pass
+        for _ in range(2):  # the first time the end may be that of the last look
+            while not read(reader, 3, 100).is_last:
+                pass
         assert cursors[reader] == log.head()
-    log.store.close()
 
 
 def make_kind(number: int) -> Entry:

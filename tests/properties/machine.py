@@ -11,6 +11,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from router.options import OnDead
 from tests.properties.driver import End, How
 from tests.properties.scripted import Ending, Kind
 from tests.properties.trial import Arrival, Command, Happening, Setting, Trial
@@ -20,6 +21,7 @@ ENDINGS: list[Ending] = ["fail", "fail", "again", "late", "interrupt", "ok", "re
 AT_LAST: list[Ending] = ["ok", "ok", "ok", "ok", "ok", "fail", "die"]
 KINDS: list[Kind] = ["plain", "async", "transactional"]
 HOWS: list[How] = ["crash before", "crash after", "stop"]
+ON_DEAD: list[OnDead] = ["release", "release", "hold"]
 
 numbers = st.integers(1, 40) | st.integers(20, 100)
 ends = st.builds(End, numbers, st.sampled_from(HOWS))
@@ -42,7 +44,7 @@ settings_of_subscriptions = st.builds(
     concurrency=st.sampled_from([1, 2, 8]),
     attempts=st.integers(1, 3),
     order=st.sampled_from(["subject", "subject", "none"]),
-    on_dead=st.sampled_from(["release", "release", "hold"]),
+    on_dead=st.sampled_from(ON_DEAD),
 )
 
 
