@@ -21,24 +21,24 @@ class Alerts:
     """
 
     def __init__(self, listeners: Sequence[Tell]) -> None:
-        self._lines = [Line(tell) for tell in listeners]
+        self._listeners = [Listener(tell) for tell in listeners]
 
     def add(self, hook: str, **given: object) -> None:
         """Tell everybody soon; called on the loop."""
-        for line in self._lines:
-            line.add(hook, given)
+        for one in self._listeners:
+            one.add(hook, given)
 
     async def stop(self, *, seconds: float) -> None:
         """Tell what waits, but no longer than for ``seconds``."""
-        telling = [line.telling for line in self._lines if line.telling is not None]
+        telling = [one.telling for one in self._listeners if one.telling is not None]
         if telling:
             _, late = await asyncio.wait(telling, timeout=seconds)
             for task in late:
                 task.cancel()
 
 
-class Line:
-    """What one listener has not been told yet.
+class Listener:
+    """A listener, with what it has not been told yet.
 
     Attributes:
         telling: The task in which it is told; None while there is nothing to tell.

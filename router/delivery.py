@@ -19,11 +19,11 @@ from router.firsts import Firsts
 from router.intake import WINDOW, Intake, Reader, Span
 from router.intents import DISCARD, SKIP, Intent, Intents
 from router.ledger import Ledger
+from router.lines import PlainQueue
 from router.log import EventLog
 from router.parking import Held, Parked, Parking
 from router.queues import AsyncQueue, BatchQueue, Queue
 from router.retries import Retries
-from router.runs import PlainQueue
 from router.slots import Slots
 from router.subscriptions import Caller, Subscription
 from router.turns import Pace, Turns

@@ -21,7 +21,7 @@ FLOORS = {
     " retention roster status unowned writer",
     5: "control declarations doctor faults host lifecycle loading problems receiver subscriptions",
     6: "assembly attempts batches delivery dispatcher firsts intake queues replay"
-    " retries runs verdicts watch",
+    " lines retries verdicts watch",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.intake import POLL
+from router.clock import Clock
 from router.dispatcher import Dispatcher
 from router.events import Event
+from router.intake import POLL
 from router.log import EventLog
 from router.options import Options
-from router.clock import Clock
 from router.store import Store
 from tests.bench import HandClock
 from tests.entries import append_messages

@@ -1,4 +1,4 @@
-"""Runs: the events of a subject that wait for a plain handler, called by one thread at a time."""
+"""Lines: the events of a subject that wait for a plain handler, called by one thread at a time."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ from router.slots import Slots
 from router.subscriptions import Failed
 
 
-class Run:
+class Line:
     """The events of one key that wait, and whether the first is tried though nothing new is."""
 
     __slots__ = ("events", "failure", "is_probe", "key")
@@ -53,9 +53,9 @@ class PlainQueue:
         self._on_change = on_change
         self._caller = attempts.caller
         self._loop = asyncio.get_running_loop()
-        self._runs: dict[str, Run] = {}
-        self._halted: list[Run] = []
-        self._ended: deque[tuple[Run, Event | None, Failed | None]] = deque()
+        self._lines: dict[str, Line] = {}
+        self._halted: list[Line] = []
+        self._ended: deque[tuple[Line, Event | None, Failed | None]] = deque()
         self._is_told = False
         self._is_stopped = False
         self._underway = 0
@@ -63,7 +63,7 @@ class PlainQueue:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits or is under way."""
-        return not self._runs
+        return not self._lines
 
     @property
     def is_calling(self) -> bool:
@@ -73,60 +73,60 @@ class PlainQueue:
     def add(self, event: Event) -> None:
         """Take an event."""
         key = self._attempts.key(event)
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = Run(key, self._attempts.tell(event))
-            self._begin(run)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(key, self._attempts.tell(event))
+            self._begin(line)
         else:
-            run.events.append(self._attempts.tell(event))
+            line.events.append(self._attempts.tell(event))
 
     def resume(self, *, most: int | None = None) -> None:
         """Go on with what was halted."""
         halted, self._halted = self._halted[:most], self._halted[len(self._halted[:most]) :]
-        for run in halted:
-            run.is_probe = most is not None
-            self._begin(run)
+        for line in halted:
+            line.is_probe = most is not None
+            self._begin(line)
 
     def stop(self) -> None:
         """Make no call any more."""
         self._is_stopped = True
 
-    def _begin(self, run: Run) -> None:
-        """Let the crew take a run, once it has its turn."""
-        if self._breaker.is_open and not run.is_probe:
-            self._halted.append(run)
+    def _begin(self, line: Line) -> None:
+        """Let the crew take a line, once it has its turn."""
+        if self._breaker.is_open and not line.is_probe:
+            self._halted.append(line)
             return
-        if not self._attempts.pace.is_limited and self._attempts.turns.try_take(run.key):
-            self._hand_over(run)
+        if not self._attempts.pace.is_limited and self._attempts.turns.try_take(line.key):
+            self._hand_over(line)
         else:
-            self._slots.add(partial(self._begin_in_turn, run))
+            self._slots.add(partial(self._begin_in_turn, line))
 
-    async def _begin_in_turn(self, run: Run) -> None:
-        await self._attempts.wait_for_turn(run.key)
-        self._hand_over(run)
+    async def _begin_in_turn(self, line: Line) -> None:
+        await self._attempts.wait_for_turn(line.key)
+        self._hand_over(line)
 
-    def _hand_over(self, run: Run) -> None:
+    def _hand_over(self, line: Line) -> None:
         self._underway += 1  # until then the slots know of it, or nothing has begun
-        self._caller.crew.add(partial(self._call, run))
+        self._caller.crew.add(partial(self._call, line))
 
-    def _call(self, run: Run) -> None:
+    def _call(self, line: Line) -> None:
         """Call the handlers, on a thread of the crew."""
-        while run.events and self._may_call(run):
-            run.is_probe = False
-            event = run.events.popleft()
+        while line.events and self._may_call(line):
+            line.is_probe = False
+            event = line.events.popleft()
             failed = self._caller.call_plain(event, attempt=1)
             self._caller.crew.count_one()
-            self._put((run, event, failed))
+            self._put((line, event, failed))
             if failed is not None or self._attempts.pace.is_limited:
                 break
-        self._put((run, None, None))
+        self._put((line, None, None))
 
-    def _may_call(self, run: Run) -> bool:
-        if self._is_stopped or (self._breaker.is_open and not run.is_probe):
+    def _may_call(self, line: Line) -> bool:
+        if self._is_stopped or (self._breaker.is_open and not line.is_probe):
             return False
-        return not self._attempts.turns.is_wanted(run.key)
+        return not self._attempts.turns.is_wanted(line.key)
 
-    def _put(self, ended: tuple[Run, Event | None, Failed | None]) -> None:
+    def _put(self, ended: tuple[Line, Event | None, Failed | None]) -> None:
         self._ended.append(ended)
         if not self._is_told:
             self._is_told = True
@@ -138,12 +138,12 @@ class PlainQueue:
         self._is_told = False
         done = 0
         while self._ended:
-            run, event, failed = self._ended.popleft()
+            line, event, failed = self._ended.popleft()
             if event is None:
-                self._attempts.turns.give_back(run.key)
-                self._go_on(run)
+                self._attempts.turns.give_back(line.key)
+                self._go_on(line)
             elif failed is not None:
-                run.failure = event, failed
+                line.failure = event, failed
             else:
                 self._ledger.settle(event.position)
                 done += 1
@@ -152,19 +152,19 @@ class PlainQueue:
             self._breaker.succeed(done)
         self._on_change()
 
-    def _go_on(self, run: Run) -> None:
-        if run.failure is not None and not self._slots.is_cut:
-            self._slots.finish(partial(self._keep, run, *run.failure))
-            run.failure = None
+    def _go_on(self, line: Line) -> None:
+        if line.failure is not None and not self._slots.is_cut:
+            self._slots.finish(partial(self._keep, line, *line.failure))
+            line.failure = None
             return
         self._underway -= 1
-        if not run.events:
-            del self._runs[run.key]
+        if not line.events:
+            del self._lines[line.key]
         elif not self._is_stopped:
-            self._begin(run)
+            self._begin(line)
 
-    async def _keep(self, run: Run, event: Event, failed: Failed) -> None:
+    async def _keep(self, line: Line, event: Event, failed: Failed) -> None:
         if await self._firsts.keep(event, failed):
-            settle_all(run.events, self._ledger)
-            run.events.clear()
-        self._go_on(run)
+            settle_all(line.events, self._ledger)
+            line.events.clear()
+        self._go_on(line)

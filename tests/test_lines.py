@@ -1,12 +1,12 @@
-"""Tests of `router.runs`: threads take one subject's events after another."""
+"""Tests of `router.lines`: threads take one subject's events after another."""
 
 import asyncio
 import threading
 
 from router.events import Event
+from router.lines import PlainQueue
 from router.options import Options
 from router.retry import Reject
-from router.runs import PlainQueue
 from tests.entries import append_messages
 from tests.loops import in_loop
 from tests.subscribers import EAGER, make_subscription
