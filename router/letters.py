@@ -40,7 +40,8 @@ class Attempt(msgspec.Struct, frozen=True):
     Attributes:
         number: 1 for the first.
         duration: Seconds; None for one whose end nobody saw.
-        outcome: ``failed``, ``timed out``, ``rejected``, ``retry`` or ``running``.
+        outcome: ``failed``, ``timed out``, ``rejected``, ``retry``; ``running`` or ``alone`` where
+            its end is not on record.
         traceback: Where in the handler it failed.
     """
 
