@@ -134,7 +134,7 @@ class Attempts:
             self._in_line.discard(task)
 
     async def _begin(self, statement: Statement | None) -> None:
-        if statement is not None:
-            await self._ledger.write(statement)
         if self._is_stopped:
             raise asyncio.CancelledError
+        if statement is not None:
+            await self._ledger.write(statement)  # it counts from here on: it is made, come what may

@@ -51,6 +51,7 @@ class Course:
         """Note that an event is sent again after so many ``attempts``."""
         self._limits[position] = attempts + self._limit
         self.redriven.add(position)
+        self.over.add(position)  # its subject has gone on without it, or waits all the same
         self._settled.discard(position)
 
     def begin(self, event: Event, attempt: int) -> None:

@@ -66,7 +66,7 @@ def test_what_kills_its_process_is_set_aside(
         assert trial.record.dead() == [1 + min(at, len(others))]
 
 
-@settings(max_examples=TRIES // 8)
+@settings(max_examples=TRIES // 16)
 @given(
     kind=st.sampled_from(KINDS),
     events=st.lists(arrivals, min_size=2, max_size=8),
@@ -87,7 +87,7 @@ def test_a_lease_may_be_lost(
         trial.rest()
 
 
-@settings(max_examples=TRIES // 8)
+@settings(max_examples=TRIES // 16)
 @given(
     kind=st.sampled_from(KINDS),
     failures=st.lists(st.integers(1, 5), min_size=1, max_size=4),
@@ -124,5 +124,5 @@ def test_delivery(empty_database: Path) -> None:
     """Invariants 4 to 9, 11 and 13 hold, whatever fails, dies, is lost or done by operators."""
     run_state_machine_as_test(
         cast("type[Machine]", partial(Machine, empty_database)),
-        settings=settings(max_examples=TRIES // 3, stateful_step_count=6),
+        settings=settings(max_examples=TRIES // 5, stateful_step_count=6),
     )
