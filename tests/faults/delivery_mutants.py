@@ -71,9 +71,8 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
     "redrive moves the checkpoint": [
         Change(
             "intents.py",
-            "connection.execute(update(parked).where(*mine).values(state=RETRY, intent=None, **fresh))",
-            "connection.execute(update(parked).where(*mine).values(state=RETRY, intent=None, **fresh))\n"
-            "        connection.execute(update(lanes).where(*first).values(checkpoint=0))",
+            "fresh = {",
+            "connection.execute(update(lanes).where(*first).values(checkpoint=0)); fresh = {",
         )
     ],
     "intent carried out twice": [

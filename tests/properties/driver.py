@@ -125,7 +125,7 @@ class Connection(sqlite3.Connection):
         super().__init__(*values, **settings)
         self.driver = driver
 
-    def cursor(self, factory: object = None) -> sqlite3.Cursor:
+    def cursor(self, *_factory: object) -> sqlite3.Cursor:  # type: ignore[override]
         """Return a cursor that asks too."""
         return super().cursor(Cursor)
 

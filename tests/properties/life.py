@@ -16,7 +16,7 @@ from tests.properties.driver import Driver, End, Killed
 from tests.properties.scripted import Scripted
 from tests.waiting import until
 
-PATIENCE = 20.0  # seconds of real time in which a worker must come to its end
+PATIENCE = 10.0  # seconds of real time in which a worker must come to its end
 BREATH = 0.004  # seconds between two things that happen to a worker
 RENEW = 2_000_000  # microseconds
 

@@ -32,8 +32,9 @@ def test_a_worker_may_die_over_a_failing_event(
     setting = Setting(kind, lanes=1, concurrency=1, attempts=3)
     with make_world(empty_database) as world:
         trial = Trial(world, setting)
-        for script in [["fail"] * failures, *[[]] * behind]:
-            trial.let(Arrival("a", script))
+        trial.let(Arrival("a", ["fail"] * failures))
+        for _ in range(behind):
+            trial.let(Arrival("a"))
         trial.live(end=end)
         trial.record.check()
         trial.let(Arrival("a"))
@@ -62,7 +63,7 @@ def test_what_kills_its_process_is_set_aside(
         trial = Trial(world, setting)
         for arrival in arrivals:
             trial.let(arrival)
-        trial.rest()
+        trial.rest(most=8)
         assert trial.record.dead() == [1 + min(at, len(others))]
 
 

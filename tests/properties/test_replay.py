@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.filters import Filter
-from router.replay import DONE, Replays
+from router.replay import Replays
+from router.replay_lanes import DONE
 from tests.entries import append_messages
 from tests.properties.driver import End
 from tests.properties.machine import KINDS, ends

@@ -118,10 +118,10 @@ class Trial:
         self.record.check()
         self._world.thaw()
 
-    def rest(self) -> None:
+    def rest(self, *, most: int = LIVES) -> None:
         """Leave all in peace: each event is handled, dead, waits behind a dead one, or set aside.
 
-        A worker that is killed by a handler is followed by another.
+        A worker that is killed by a handler is followed by another, ``most`` of them in all.
         """
         self.let(Command("resume"))
         lives = 1
@@ -129,7 +129,7 @@ class Trial:
             self.record.check()
             lives += 1
             state = f"{self.record.lanes()}, {self.record.parked()}"
-            assert lives < LIVES, f"an event that kills its process is not found: {state}"
+            assert lives <= most, f"an event that kills its process is not found: {state}"
         self.record.check()
         record, everything = self.record, set(range(1, self._world.log.head() + 1))
         dead, waiting = set(record.dead()), record.waiting()
