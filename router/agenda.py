@@ -15,9 +15,10 @@ class Agenda:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, parked: Parked) -> None:
-        """Take a delivery that is to be tried again."""
-        heapq.heappush(self._waiting, (parked.next_at or 0, parked.position, parked))
+    def add(self, *parked: Parked) -> None:
+        """Take deliveries that are to be tried again."""
+        for one in parked:
+            heapq.heappush(self._waiting, (one.next_at or 0, one.position, one))
 
     def drop(self, positions: set[int]) -> None:
         """Forget the deliveries of the events at ``positions``."""

@@ -155,7 +155,7 @@ class Delivery:
         try:
             self._retries.resume(await self.ledger.read(self._load))
             if self.ledger.lane.is_suspect:
-                self._retries.is_alone = True
+                self._retries.alone = WINDOW  # events that may have been under way
                 self._slots.add(self._run_alone)
             await self._run()
         finally:
@@ -186,7 +186,7 @@ class Delivery:
             while self._asked and not self._slots.is_closed:
                 await self._obey()
             is_behind = False
-            if not self._retries.is_alone:
+            if not self._retries.alone:
                 self._retries.start_due()
                 self._probe()
                 is_behind = await self._read_more()
@@ -201,17 +201,15 @@ class Delivery:
 
     async def _run_alone(self) -> None:
         """Hand over one event at a time: one of them may have ended the last owners' processes."""
-        left = WINDOW
-        while left > 0 and not self._slots.is_closed:
+        while self._retries.alone and not self._slots.is_closed:
             events, is_last = await self._intake.read_one()
             for event in events:
                 await self._retries.deliver_alone(event)
-                left -= 1
             for work in self._retries.take_due():
                 await work()
             if is_last:
                 break
-        self._retries.is_alone = False
+        self._retries.alone = 0
 
     def _is_over(self) -> bool:
         is_idle = self._slots.is_idle and not self._queue.is_calling
@@ -242,7 +240,7 @@ class Delivery:
     async def _wait(self) -> None:
         """Sleep until something happens, an attempt is due, or it is time to look again."""
         pause = self._intake.seconds_to_look()
-        due = self._retries.seconds_to_next()
+        due = None if self._retries.alone else self._retries.seconds_to_next()
         await self._clock.wait_for(self._changed, seconds=pause if due is None else min(pause, due))
 
     async def _read_more(self) -> bool:

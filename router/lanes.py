@@ -45,7 +45,7 @@ class Lane(msgspec.Struct, frozen=True):
         checkpoint: Settled up to here when the lane was claimed.
         done: Inclusive ranges settled above it.
         uptime: Microseconds for which former owners ran it, as far as they wrote them down.
-        takeovers: How often owners fell silent since all that there was to do was done.
+        takeovers: How often in a row owners fell silent over what they had to do.
         claimed_at: In microseconds since 1970.
         head: Of the log, when it was claimed.
         owner: The worker that claimed it.
@@ -167,8 +167,8 @@ class Lanes:
             checkpoint: Settled up to here.
             done: Inclusive ranges settled above it.
             is_clear: Whether nothing below the checkpoint is left of what may have ended the
-                processes of former owners. With a checkpoint at the former head, their end is
-                forgotten.
+                processes of former owners. If the checkpoint has moved, too, or there was nothing
+                above it, their end is forgotten.
 
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing is changed.
@@ -191,7 +191,8 @@ class Lanes:
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing may be changed.
         """
-        is_past = is_clear and checkpoint >= lane.head
+        # What ended an owner above its checkpoint keeps the checkpoint from moving in the end.
+        is_past = is_clear and (checkpoint > lane.checkpoint or checkpoint >= lane.head)
         row = {
             "new_checkpoint": checkpoint,
             "new_done": dump_ranges(list(done)),

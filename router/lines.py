@@ -117,14 +117,14 @@ class PlainQueue:
             failed = self._caller.call_plain(event, attempt=1)
             self._caller.crew.count_one()
             self._put((line, event, failed))
-            if failed is not None or self._attempts.pace.is_limited:
+            # After a call, not before: two that made way for each other at once would never call.
+            is_wanted = self._attempts.turns.is_wanted(line.key)
+            if failed is not None or is_wanted or self._attempts.pace.is_limited:
                 break
         self._put((line, None, None))
 
     def _may_call(self, line: Line) -> bool:
-        if self._is_stopped or (self._breaker.is_open and not line.is_probe):
-            return False
-        return not self._attempts.turns.is_wanted(line.key)
+        return not self._is_stopped and (line.is_probe or not self._breaker.is_open)
 
     def _put(self, ended: tuple[Line, Event | None, Failed | None]) -> None:
         self._ended.append(ended)

@@ -38,7 +38,7 @@ class Retries:
         breaker: While it is open, no first attempt is made but as a probe.
 
     Attributes:
-        is_alone: Whether each attempt is made by itself, and is on record before it is made.
+        alone: How many attempts are still to be made by themselves, on record before they are made.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Retries:
         breaker: Breaker,
         clock: Clock,
     ) -> None:
-        self.is_alone = False
+        self.alone = 0
         self._matching = matching
         self._options = subscription.options
         self._is_transactional = subscription.is_transactional
@@ -87,8 +87,7 @@ class Retries:
     def resume(self, held: Held) -> None:
         """Take up what an earlier owner of the lane left parked and blocked."""
         self._ledger.blocked.update(held.blocked)
-        for parked in held.retries:
-            self._agenda.add(parked)
+        self._agenda.add(*held.retries)
         held_by = {parked.position for parked in held.retries}
         if self._options.on_dead == "hold":
             held_by |= held.dead
@@ -101,8 +100,7 @@ class Retries:
 
     def redrive(self, parked: Sequence[Parked]) -> None:
         """Take up dead letters that are to be tried again by now."""
-        for one in parked:
-            self._agenda.add(one)
+        self._agenda.add(*parked)
 
     def let_go(self, removed: Sequence[Parked]) -> None:
         """Let the subjects go on that waited behind deliveries which are no more."""
@@ -144,6 +142,11 @@ class Retries:
         Returns:
             Whether it failed and its subject now waits.
         """
+        must_wait = await self._set_aside(event, is_behind=is_behind)
+        self.alone = max(0, self.alone - 1)
+        return must_wait
+
+    async def _set_aside(self, event: Event, *, is_behind: bool) -> bool:
         now, lane = self._clock.now(), self._ledger.lane
         must_wait = self._verdicts.must_wait(now) and not is_behind
 
@@ -185,7 +188,7 @@ class Retries:
         def begin(connection: Connection) -> None:
             now = self._clock.now()
             self._parking.begin_retry(
-                connection, lane, parked, started_at=now, is_alone=self.is_alone
+                connection, lane, parked, started_at=now, is_alone=self.alone > 0
             )
 
         def record(connection: Connection, failed: Failed | None) -> Outcome | None:
@@ -276,7 +279,7 @@ class Retries:
         left = list(events)
         while left:
             count = 1
-            if self.is_alone:
+            if self.alone:
                 must_wait = await self.deliver_alone(left[0], is_behind=True)
             elif self._is_transactional:
                 count, must_wait = await self._firsts.deliver_together(left, is_behind=True)

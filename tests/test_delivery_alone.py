@@ -173,4 +173,3 @@ async def test_silence_is_not_forgotten_before_the_place_is_passed(make_bench: M
             await until(lambda: str(positions[0]) in bench.recorded().done)  # noqa: B023
     async with bench.dying():
         await until(lambda: bench.outcomes(1) == ["alone"])
-    assert bench.takeovers() == 2

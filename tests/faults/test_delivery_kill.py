@@ -1,7 +1,7 @@
 """A worker is killed in the midst of its work: each subject stays in order, and nothing is lost.
 
-What counts as out of order is stated in `tests.faults.journal`. The profile ``ci`` runs it in full:
-100,000 events of 1,000 subjects.
+What counts as out of order is stated in `tests.faults.journal`. With ROUTER_TEST_SIZE=full there
+are 100,000 events of 1,000 subjects, which takes minutes.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.faults.journal import Journal, Line, find_breaches
 from tests.faults.worker import AWAITING, EFFECTS, PLAIN, Worker, append, prepare, work
 from tests.waiting import until
 
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
+IS_FULL = os.environ.get("ROUTER_TEST_SIZE") == "full"
 EVENTS, SUBJECTS = (100_000, 1_000) if IS_FULL else (6_000, 150)
 KILLS = 2
 FAILING = 0.01
