@@ -273,7 +273,7 @@ class Racing(Store):
     moved_to = 0
 
     @contextmanager
-    def writing(self, *, appending: bool = False) -> Iterator[Connection]:
+    def writing(self, *, appending: bool = False, lasting: bool = True) -> Iterator[Connection]:
         """Let the lanes come on once, and then write."""
         if self.moved_to:
             with super().writing() as connection:
@@ -281,7 +281,7 @@ class Racing(Store):
                 first = update(lane).where(lane.c.first_shard == 0)
                 connection.execute(first.values(checkpoint=self.moved_to))
             self.moved_to = 0
-        with super().writing(appending=appending) as connection:
+        with super().writing(appending=appending, lasting=lasting) as connection:
             yield connection
 
 

@@ -1,4 +1,4 @@
-"""What operators ask for, and what limits count from: intents, uptime, attempts before a redrive."""
+"""What operators ask for, and what limits count from: uptime, attempts before a redrive."""
 
 import sqlalchemy as sa
 from alembic import op
