@@ -5,7 +5,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from random import random
 from typing import TypeVar
@@ -13,6 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from router.alerts import Alerts, Tell
+from router.bell import Bell
 from router.claims import LIVE
 from router.clock import Clock
 from router.delivery import Delivery
@@ -84,6 +84,7 @@ class Dispatcher:
         self._callers = {one.name: self._make_caller(one) for one in subscriptions}
         self._turns = {one.name: Turns() for one in subscriptions}
         self._paces = {one.name: self._make_pace(one.options.rate) for one in subscriptions}
+        self._bell = Bell(self._wake)
         self._rests = Rests(self._clock.now)
         self._held: set[Key] = set()  # what is claimed and not given back
         self._running: dict[Key, Delivery] = {}
@@ -97,6 +98,7 @@ class Dispatcher:
     async def start(self) -> None:
         """Bring the subscriptions into being, then deliver in the background."""
         self._loop = asyncio.get_running_loop()
+        self._bell.hang(self._loop)
         for name in await self._store(partial(self._roster.enrol, list(self._subscriptions))):
             logger.warning("no plugin %r is loaded: its events wait until one is", name)
         for one in self._subscriptions.values():
@@ -108,9 +110,8 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Tell the deliveries, from any thread, that the log has grown."""
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop was closed
-                self._loop.call_soon_threadsafe(self._wake)
+        self._tail.wake()
+        self._bell.ring()
 
     async def stop(self) -> None:
         """Begin no call any more, wait for those under way, write all down, give the lanes back."""
@@ -148,7 +149,6 @@ class Dispatcher:
         return await asyncio.get_running_loop().run_in_executor(self._storage, work)
 
     def _wake(self) -> None:
-        self._tail.wake()
         for delivery in self._running.values():
             delivery.wake()
 

@@ -23,8 +23,8 @@ from router.rows import Appended
 
 MAX_BATCH = 512  # entries a transaction; more would only make the first of them wait longer
 FEW = 4  # entries in a batch, up to which the next one is taken without waiting for more
-GATHER = 0.010  # seconds at most that a batch waits to become as large as the last one
-STEP = 0.002  # seconds after which it goes without the rest, unless that comes in fast:
+GATHER = 0.006  # seconds at most that a batch waits to become as large as the last one
+STEP = 0.004  # seconds after which it goes without the rest, unless that comes in fast:
 SURGE = 2  # entries in that time; fewer are no wave, and waiting would only make them late
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
