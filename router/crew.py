@@ -11,7 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
+
+from router.threads import carry_out
 
 T = TypeVar("T")
 Work = Callable[[], None]
@@ -65,17 +68,7 @@ class Crew:
         if self._is_closed:
             raise RuntimeError(f"the threads {self._name!r} have been let go")
         future: Future[T] = Future()
-
-        def work() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = call()
-                except BaseException as error:  # whoever waits for the future gets it
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-
-        self.add(work, is_urgent=True)
+        self.add(partial(carry_out, future, call), is_urgent=True)
         return future
 
     def count_one(self) -> None:

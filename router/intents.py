@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, cast
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, delete, exists, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from router import replay_lanes, unowned
 from router.claims import LIVE
 from router.lanes import Lane
-from router.parking import DEAD, RETRY, Parked
+from router.parking import DEAD, RETRY, Parked, in_lane, read_parked
 from router.store import Store
 
 Action = Literal["redrive", "discard", "skip"]
@@ -150,7 +150,7 @@ class Intents:
 
     def _redrive(self, connection: Connection, lane: Lane, intent: Intent) -> list[Parked]:
         parked, lanes, replay = self._tables.parked, self._tables.lane, self._tables.replay
-        mine = [*_in_lane(parked.c, lane), parked.c.intent == intent.id, parked.c.state == DEAD]
+        mine = [*in_lane(parked.c, lane), parked.c.intent == intent.id, parked.c.state == DEAD]
         first = [*_in_run(lanes.c, lane.subscription, lane.run)]
         first.append(lanes.c.first_shard == lane.first_shard)
         now = self._store.now()
@@ -163,14 +163,14 @@ class Intents:
             connection.execute(counts.values(failed=replay.c.failed - len(rows)))
         return [
             msgspec.structs.replace(
-                _make_parked(row), next_at=now, uptime=uptime, spent=row.attempts
+                read_parked(row), next_at=now, uptime=uptime, spent=row.attempts
             )
             for row in rows
         ]
 
     def _skip(self, connection: Connection, lane: Lane, position: int) -> list[Parked]:
         parked, blocked = self._tables.parked.c, self._tables.blocked
-        behind = update(blocked).where(*_in_lane(blocked.c, lane), blocked.c.position < position)
+        behind = update(blocked).where(*in_lane(blocked.c, lane), blocked.c.position < position)
         connection.execute(behind.values(position=position))
         return self._remove(connection, lane, parked.state == RETRY, parked.position <= position)
 
@@ -179,7 +179,7 @@ class Intents:
     ) -> list[Parked]:
         """Delete what is parked in ``lane``, with its attempts, and return it."""
         parked, attempt = self._tables.parked, self._tables.attempt
-        mine = [*_in_lane(parked.c, lane), *which]
+        mine = [*in_lane(parked.c, lane), *which]
         rows = connection.execute(select(parked).where(*mine).order_by(parked.c.position)).all()
         connection.execute(
             delete(attempt).where(
@@ -188,7 +188,7 @@ class Intents:
             )
         )
         connection.execute(delete(parked).where(*mine))
-        return [_make_parked(row) for row in rows]
+        return [read_parked(row) for row in rows]
 
     def _is_left(self, connection: Connection, intent: Intent) -> bool:
         """Whether any lane has still something to do for ``intent``."""
@@ -218,20 +218,3 @@ class Intents:
 
 def _in_run(columns: Any, subscription: str, run: int) -> list[ColumnElement[bool]]:  # noqa: ANN401
     return [columns.subscription == subscription, columns.run == run]
-
-
-def _in_lane(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401
-    in_run = _in_run(columns, lane.subscription, lane.run)
-    return [*in_run, columns.shard.between(*lane.range)]
-
-
-def _make_parked(row: Row[*tuple[Any, ...]]) -> Parked:
-    return Parked(
-        position=row.position,
-        subject=row.subject,
-        attempts=row.attempts,
-        parked_at=row.parked_at,
-        next_at=row.next_at,
-        uptime=row.uptime,
-        spent=row.spent,
-    )

@@ -1,6 +1,6 @@
 """Failed deliveries on record: parked ones, the subjects they block, and every failed attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -81,16 +81,16 @@ class Parking:
         rows = connection.execute(
             select(parked, attempt.c.outcome)
             .join(attempt, and_(*_last_attempt(parked.c, attempt.c)), isouter=True)
-            .where(*_in_lane(parked.c, lane), parked.c.state == RETRY)
+            .where(*in_lane(parked.c, lane), parked.c.state == RETRY)
         ).all()
-        heads = connection.execute(select(blocked).where(*_in_lane(blocked.c, lane))).all()
+        heads = connection.execute(select(blocked).where(*in_lane(blocked.c, lane))).all()
         dead = connection.scalars(
             select(parked.c.position)
             .join(blocked, blocked.c.position == parked.c.position)
-            .where(*_in_lane(parked.c, lane), *_in_lane(blocked.c, lane), parked.c.state == DEAD)
+            .where(*in_lane(parked.c, lane), *in_lane(blocked.c, lane), parked.c.state == DEAD)
         )
         return Held(
-            retries=[_make_parked(row) for row in rows],
+            retries=[read_parked(row, outcome=row.outcome) for row in rows],
             blocked={row.subject: row.position for row in heads},
             dead=set(dead),
         )
@@ -105,42 +105,16 @@ class Parking:
         next_at: int | None,
     ) -> None:
         """Write down the first failure of ``event``; without ``next_at`` it is dead at once."""
-        connection.execute(
-            insert(self._tables.parked).values(
-                subscription=lane.subscription,
-                run=lane.run,
-                position=event.position,
-                subject=event.subject,
-                shard=event.shard,
-                type=event.type,
-                state=DEAD if next_at is None else RETRY,
-                attempts=1,
-                parked_at=failure.started_at,
-                next_at=next_at,
-                error=failure.error,
-                uptime=lane.uptime_at(failure.started_at),
-            )
-        )
+        state, now = DEAD if next_at is None else RETRY, failure.started_at
+        values = {"state": state, "attempts": 1, "next_at": next_at, "error": failure.error}
+        self._insert(connection, lane, event, now=now, values=values)
         self._record(connection, lane, event.position, number=1, failure=failure)
 
     def set_aside(self, connection: Connection, lane: Lane, event: Event, *, now: int) -> None:
         """Park ``event`` before its first attempt, which may end the process."""
-        connection.execute(
-            insert(self._tables.parked).values(
-                subscription=lane.subscription,
-                run=lane.run,
-                position=event.position,
-                subject=event.subject,
-                shard=event.shard,
-                type=event.type,
-                state=RETRY,
-                attempts=0,
-                parked_at=now,
-                next_at=now,
-                error="its first attempt has not ended",
-                uptime=lane.uptime_at(now),
-            )
-        )
+        error = "its first attempt has not ended"
+        values = {"state": RETRY, "attempts": 0, "next_at": now, "error": error}
+        self._insert(connection, lane, event, now=now, values=values)
 
     def begin_retry(
         self,
@@ -238,6 +212,29 @@ class Parking:
         if subjects:
             connection.execute(one, [{"released": subject} for subject in subjects])
 
+    def _insert(
+        self,
+        connection: Connection,
+        lane: Lane,
+        event: Event,
+        *,
+        now: int,
+        values: Mapping[str, object],
+    ) -> None:
+        connection.execute(
+            insert(self._tables.parked).values(
+                subscription=lane.subscription,
+                run=lane.run,
+                position=event.position,
+                subject=event.subject,
+                shard=event.shard,
+                type=event.type,
+                parked_at=now,
+                uptime=lane.uptime_at(now),
+                **values,
+            )
+        )
+
     def _record(
         self, connection: Connection, lane: Lane, position: int, *, number: int, failure: Failure
     ) -> None:
@@ -264,7 +261,8 @@ def _key(columns: Any, lane: Lane, position: int) -> list[ColumnElement[bool]]: 
     return [*_run_of(columns, lane), columns.position == position]
 
 
-def _in_lane(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401
+def in_lane(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401
+    """Return what holds for the rows of parked and of blocked that belong to ``lane``."""
     return [*_run_of(columns, lane), columns.shard.between(*lane.range)]
 
 
@@ -277,7 +275,13 @@ def _last_attempt(parked: Any, attempt: Any) -> list[ColumnElement[bool]]:  # no
     ]
 
 
-def _make_parked(row: Row[*tuple[Any, ...]]) -> Parked:
+def read_parked(row: Row[*tuple[Any, ...]], *, outcome: str | None = None) -> Parked:
+    """Return the delivery of a row of the table parked.
+
+    Args:
+        row: The row.
+        outcome: Of its last attempt; None where that does not matter.
+    """
     return Parked(
         position=row.position,
         subject=row.subject,
@@ -286,5 +290,5 @@ def _make_parked(row: Row[*tuple[Any, ...]]) -> Parked:
         next_at=row.next_at,
         uptime=row.uptime,
         spent=row.spent,
-        was_alone=row.outcome == ALONE and row.attempts > row.spent,
+        was_alone=outcome == ALONE and row.attempts > row.spent,
     )

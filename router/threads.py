@@ -79,11 +79,12 @@ class Threads(Executor):
                 if not self._line:
                     return
                 future, call = self._line.popleft()
-            _carry_out(future, call)
+            carry_out(future, call)
             del future, call  # lest an idle thread keep what the last call was about
 
 
-def _carry_out(future: Future[Any], call: Callable[[], object]) -> None:
+def carry_out(future: Future[Any], call: Callable[[], object]) -> None:
+    """Make ``call`` unless ``future`` was cancelled, and give it what comes of that."""
     if not future.set_running_or_notify_cancel():
         return
     try:

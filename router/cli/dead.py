@@ -1,6 +1,7 @@
 """`router dead`: deliveries that were given up, why, and what becomes of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import click
 
@@ -15,6 +16,7 @@ from router.log import EventLog
 
 COLUMNS = ("subscription", "position", "type", "subject", "attempts", "parked_at", "error")
 GROUP_COLUMNS = ("count", "subscription", "first_parked_at", "last_parked_at", "position", "error")
+AFTER_REDRIVE = "No worker runs them now: the next one that does calls the handlers."
 
 
 @click.group()
@@ -92,16 +94,8 @@ def redrive(
     again.
     """
     letters = DeadLetters(log.store)
-    if not dry_run:
-        letters.catch_up(run=matching.run)  # else what is held for a gone owner would not be found
-    counts = letters.count(matching)
-    if dry_run or not counts.total:
-        _print_counts(counts, "would be redriven" if dry_run else "redriven", as_json=as_json)
-        return
-    bulk.require_consent(f"Redrive {_name(counts)}?", yes=yes)
-    done = letters.redrive(matching, actor=bulk.find_actor())
-    _print_counts(done, "redriven", as_json=as_json)
-    _tell_when(done, "No worker runs them now: the next one that does calls the handlers.")
+    change = Change("redriven", "Redrive {}?", letters.redrive, AFTER_REDRIVE)
+    _carry_out(letters, matching, change, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @dead.command()
@@ -118,16 +112,46 @@ def discard(
     Those of live delivery, or of one replay.
     """
     letters = DeadLetters(log.store)
+    change = Change("discarded", "Discard {} for good?", letters.discard, "It is done.")
+    _carry_out(letters, matching, change, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+class Change(NamedTuple):
+    """What becomes of dead letters.
+
+    Attributes:
+        done: What they are then.
+        question: Asked before; takes their number.
+        make: Makes it.
+        otherwise: What a person is told where no worker has still something to do.
+    """
+
+    done: str
+    question: str
+    make: Callable[..., Counts]
+    otherwise: str
+
+
+def _carry_out(
+    letters: DeadLetters,
+    matching: DeadFilter,
+    change: Change,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     if not dry_run:
         letters.catch_up(run=matching.run)  # else what is held for a gone owner would not be found
     counts = letters.count(matching)
     if dry_run or not counts.total:
-        _print_counts(counts, "would be discarded" if dry_run else "discarded", as_json=as_json)
+        what = f"would be {change.done}" if dry_run else change.done
+        _print_counts(counts, what, as_json=as_json)
         return
-    bulk.require_consent(f"Discard {_name(counts)} for good?", yes=yes)
-    done = letters.discard(matching, actor=bulk.find_actor())
-    _print_counts(done, "discarded", as_json=as_json)
-    _tell_when(done, "It is done.")
+    bulk.require_consent(change.question.format(_name(counts)), yes=yes)
+    made = change.make(matching, actor=bulk.find_actor())
+    _print_counts(made, change.done, as_json=as_json)
+    _tell_when(made, change.otherwise)
 
 
 def _list_groups(
