@@ -30,6 +30,7 @@ from router.control import Control
 from router.dead import DeadLetters
 from router.dispatcher import DRAIN, Dispatcher
 from router.errors import RouterError
+from router.events import Event
 from router.host import Host
 from router.log import EventLog
 from router.periodic import Periodic
@@ -261,7 +262,7 @@ class Router:
         self._receiver.open(writer)
         stack.push_async_callback(self.drain)
 
-    def _wake(self) -> None:
+    def _wake(self, events: Sequence[Event]) -> None:
         dispatcher = self._dispatcher
         if dispatcher is not None:
-            dispatcher.wake()
+            dispatcher.wake(events)

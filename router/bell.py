@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-GAP = 0.010  # seconds
+GAP = 0.020  # seconds
 
 
 class Bell:

@@ -70,6 +70,8 @@ def is_queryable(body: bytes, data: object) -> bool:
     out of range, NaN, duplicate keys, and nesting beyond `MAX_QUERYABLE_DEPTH`. ``data`` is
     ``decode(body)``.
     """
+    if _is_canonical(body, data):
+        return True
     keys = _count_keys(data)
     if keys is None:
         return False
@@ -79,6 +81,20 @@ def is_queryable(body: bytes, data: object) -> bool:
     # that none was given twice. Only otherwise is the slow, exact count worth its time.
     is_plain = body.count(b'":') == keys and not _has_space_before_colon(body)
     return is_plain or not _has_duplicate_key(body)
+
+
+def _is_canonical(body: bytes, data: object) -> bool:
+    """Whether ``body`` is what we would write ourselves: most are, and nothing is odd in those.
+
+    A key that came twice would be there once, a number out of range would be null.
+    """
+    is_flat = body.count(b"{") + body.count(b"[") <= MAX_QUERYABLE_DEPTH
+    if not is_flat or b"\\" in body:
+        return False
+    try:
+        return _encode(data) == body
+    except (UnicodeEncodeError, msgspec.MsgspecError, OverflowError):
+        return False
 
 
 def _levels(data: object) -> Iterator[list[object]]:

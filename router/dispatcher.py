@@ -17,7 +17,7 @@ from router.claims import LIVE
 from router.clock import Clock
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
-from router.events import Replaying
+from router.events import Event, Replaying
 from router.filters import Filter
 from router.intake import Reader, Span
 from router.intents import Intents
@@ -108,9 +108,9 @@ class Dispatcher:
         self._leases.start()
         self._looking = self._loop.create_task(self._look())
 
-    def wake(self) -> None:
-        """Tell the deliveries, from any thread, that the log has grown."""
-        self._tail.wake()
+    def wake(self, events: Sequence[Event] = ()) -> None:
+        """Tell the deliveries, from any thread, that the log has grown: by ``events``, if given."""
+        self._tail.grow(events)
         self._bell.ring()
 
     async def stop(self) -> None:

@@ -10,10 +10,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from router.bulk import insert_rows
 from router.dedupe import Dedupe
-from router.errors import StoreError, UnknownName
-from router.events import Entry, Event, Notification, as_micros, key_of, position_in
+from router.errors import UnknownName
+from router.events import Entry, Event, Notification, as_micros, position_in
 from router.filters import Filter
-from router.rows import Appended, check, make_event, make_notification, number
+from router.rows import Appended, make_event, make_notification, number, prepare
 from router.schema import Tables
 from router.store import Store
 
@@ -77,11 +77,12 @@ class EventLog:
             StoreError: One of them can never be stored; none was.
         """
         tables = self.store.tables
-        keys = [_keys_of(entry) for entry in entries]
+        prepared = [prepare(entry) for entry in entries]
+        keys = [one.key for entry in prepared for one in entry.found]
         with self.store.writing(appending=True) as connection:
             head = connection.execute(self._select_head).one()
-            known = self.dedupe.find_known(connection, [key for found in keys for key in found])
-            batch = number(entries, keys, known=known, head=head.position)
+            known = self.dedupe.find_known(connection, keys)
+            batch = number(prepared, known=known, head=head.position)
             if batch.events:
                 insert_rows(connection, tables.notification, batch.notifications)
                 insert_rows(connection, tables.event, batch.events)
@@ -194,21 +195,6 @@ class EventLog:
         if matching.sources or matching.since or matching.until:
             query = query.join(notification, notification.c.id == event.c.notification_id)
         return query.where(*_conditions(self.store.tables, matching))
-
-
-def _keys_of(entry: Entry) -> list[bytes]:
-    """Return the key of each draft, once it is sure that the log can hold them."""
-    notification = entry.notification
-    try:
-        for draft in entry.drafts:
-            check(draft)
-        return [key_of(notification.source, draft, notification.body) for draft in entry.drafts]
-    except (ValueError, TypeError, AttributeError) as error:
-        # Not what the error says: it may quote what the provider sent.
-        raise StoreError(
-            f"an event of source {notification.source!r} cannot be stored: the adapter gave it a "
-            f"type, a path or a text that is not allowed ({type(error).__name__})"
-        ) from error
 
 
 def _select_head(tables: Tables) -> Select[int, int]:

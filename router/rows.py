@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Row
 
 from router import bodies, paths
 from router.bulk import Values
+from router.errors import StoreError
 from router.events import (
     EVENT_TYPES,
     Draft,
@@ -18,6 +19,7 @@ from router.events import (
     Notification,
     as_micros,
     from_micros,
+    key_of,
     make_ids,
     shard_of,
 )
@@ -27,12 +29,42 @@ class Appended(msgspec.Struct, frozen=True):
     """What became of one entry.
 
     Attributes:
-        positions: Of its new events, ascending.
+        events: Its new events, in the order of their positions.
         known: How many of its events were in the log already.
     """
 
-    positions: tuple[int, ...]
+    events: tuple[Event, ...]
     known: int
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Of its new events, ascending."""
+        return tuple(event.position for event in self.events)
+
+
+class Found(NamedTuple):
+    """A draft as a row, but for what its place in the log will tell.
+
+    Attributes:
+        key: By which it is known again.
+        row: Of the table ``event``, from the path on.
+    """
+
+    draft: Draft
+    key: bytes
+    row: Values
+
+
+class Prepared(NamedTuple):
+    """An entry as rows, but for what its place in the log will tell.
+
+    Attributes:
+        row: Of the table ``notification``, without its id.
+    """
+
+    notification: Notification
+    row: Values
+    found: list[Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +75,29 @@ class Batch:
     notifications: list[Values]
     events: list[Values]
     keys: list[tuple[bytes, int]]
+
+
+def prepare(entry: Entry) -> Prepared:
+    """Do all for ``entry`` that can be done before the log is locked.
+
+    Raises:
+        StoreError: The log cannot hold one of its drafts.
+    """
+    notification = entry.notification
+    try:
+        for draft in entry.drafts:
+            check(draft)
+        found = [
+            Found(draft, key_of(notification.source, draft, notification.body), _event_row(draft))
+            for draft in entry.drafts
+        ]
+    except (ValueError, TypeError, AttributeError) as error:
+        # Not what the error says: it may quote what the provider sent.
+        raise StoreError(
+            f"an event of source {notification.source!r} cannot be stored: the adapter gave it a "
+            f"type, a path, a time or a text that is not allowed ({type(error).__name__})"
+        ) from error
+    return Prepared(notification, _notification_row(notification), found)
 
 
 def check(draft: Draft) -> None:
@@ -60,38 +115,38 @@ def check(draft: Draft) -> None:
         raise ValueError("it holds a NUL character")
 
 
-def number(
-    entries: Sequence[Entry], keys: Sequence[Sequence[bytes]], *, known: set[bytes], head: int
-) -> Batch:
+def number(entries: Sequence[Prepared], *, known: set[bytes], head: int) -> Batch:
     """Give every event that is not known its position; twins within the batch are known too."""
     batch = Batch([], [], [], [])
     seen = set(known)
-    for entry, found in zip(entries, keys, strict=True):
+    # At once: what asks the system for noise also lets go of the interpreter, each time.
+    ids = make_ids(head + 1, sum(len(entry.found) for entry in entries))
+    for entry in entries:
         first = head + len(batch.events) + 1
         fresh = []
-        for draft, key in zip(entry.drafts, found, strict=True):
-            if key not in seen:
-                seen.add(key)
-                fresh.append((draft, key))
+        for one in entry.found:
+            if one.key not in seen:
+                seen.add(one.key)
+                fresh.append(one)
+        events: tuple[Event, ...] = ()
         if fresh:
-            batch.notifications.append(_notification_row(entry.notification, id=first))
-            ids = make_ids(first, len(fresh))
-            for at, (draft, key) in enumerate(fresh):
-                batch.events.append(_event_row(draft, key, first + at, ids[at], first))
-                batch.keys.append((key, first + at))
-        positions = tuple(range(first, first + len(fresh)))
-        batch.appended.append(Appended(positions, len(found) - len(fresh)))
+            kept = _as_kept(entry.notification, id=first)
+            batch.notifications.append((first, *entry.row))
+            events = tuple(
+                _event(one, kept, position, ids[position - head - 1])
+                for position, one in enumerate(fresh, first)
+            )
+            for event, one in zip(events, fresh, strict=True):
+                batch.events.append((event.position, event.id, one.key, first, *one.row))
+                batch.keys.append((one.key, event.position))
+        batch.appended.append(Appended(events, len(entry.found) - len(fresh)))
     return batch
 
 
-def _event_row(draft: Draft, key: bytes, position: int, id_: str, notification_id: int) -> Values:
-    """In the order of the columns of the table ``event``."""
+def _event_row(draft: Draft) -> Values:
+    """In the order of the columns of the table ``event``, from the path on."""
     subject = draft.subject
     return (
-        position,
-        id_,
-        key,
-        notification_id,
         draft.path,
         draft.type,
         draft.subtype,
@@ -104,17 +159,39 @@ def _event_row(draft: Draft, key: bytes, position: int, id_: str, notification_i
     )
 
 
-def _notification_row(notification: Notification, *, id: int) -> Values:  # noqa: A002
-    """In the order of the columns of the table ``notification``."""
+def _notification_row(notification: Notification) -> Values:
+    """In the order of the columns of the table ``notification``, without the id."""
     data = notification.data
     is_readable = data is not None  # what cannot be read looks like null: neither has an element
     return (
-        id,
         notification.source,
         as_micros(notification.received_at),
         bodies.encode(notification.headers).decode(),
         notification.body,
         is_readable and bodies.is_queryable(notification.body, data),
+    )
+
+
+def _as_kept(notification: Notification, *, id: int) -> Notification:  # noqa: A002
+    """Return ``notification`` as the log will give it back."""
+    received_at = notification.received_at.astimezone(UTC)
+    return msgspec.structs.replace(notification, id=id, received_at=received_at)
+
+
+def _event(found: Found, notification: Notification, position: int, id: str) -> Event:  # noqa: A002
+    """Return the event as the log will give it back."""
+    draft = found.draft
+    return Event(
+        position=position,
+        id=id,
+        type=draft.type,
+        subtype=draft.subtype,
+        channel=draft.channel,
+        subject=draft.subject,
+        external_id=draft.external_id,
+        occurred_at=draft.occurred_at and draft.occurred_at.astimezone(UTC),
+        path=draft.path,
+        notification=notification,
     )
 
 

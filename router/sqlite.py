@@ -1,8 +1,6 @@
 """SQLite as a durable log needs it: its settings, its transactions, its checkpoints."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -114,26 +112,14 @@ def begin_writing(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-@contextmanager
-def not_waiting_for_disk(connection: Connection) -> Iterator[None]:
-    """Let the transactions of ``connection`` be durable only with the next one that waits.
+def wait_for_no_disk(connection: Connection) -> None:
+    """Let what ``connection`` commits be durable only with the next commit of one that waits.
 
     In a write-ahead log such a commit is lost by a power cut as a whole, with all that came after
     it, and never by the end of a process (sqlite.org/pragma.html, synchronous NORMAL).
     """
-    ask = connection.exec_driver_sql
-    level = ask("PRAGMA synchronous").scalar_one()
-    ask("PRAGMA synchronous = NORMAL")
-    try:
-        yield
-    finally:
-        try:
-            if not connection.invalidated:
-                connection.rollback()  # within a transaction the setting would stay as it is
-                ask(f"PRAGMA synchronous = {level}")
-        except BaseException:
-            connection.invalidate()  # it must not come back into the pool with the weaker setting
-            raise
+    connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
+    connection.rollback()  # ends what SQLAlchemy takes for a transaction
 
 
 def file_of(url: URL) -> Path | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import (
@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from router import migrate, sqlite
+from router.dedicated import Dedicated
 from router.errors import StoreError, Unavailable
 from router.gate import Gate
 from router.periodic import Periodic
@@ -56,6 +57,8 @@ class Store:
                 sqlite.require_durable(self.engine)
         self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
         self.gate = Gate()
+        self._lasting = Dedicated(self.engine, set_up=lambda connection: None)
+        self._passing = Dedicated(self.engine, set_up=sqlite.wait_for_no_disk)
         self._clock = clock
         self._checkpoints: Periodic | None = None
 
@@ -93,15 +96,11 @@ class Store:
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
         """
-        with (
-            self.gate.turn(appending=appending),
-            _translated(),
-            self.engine.connect() as connection,
-            nullcontext() if lasting else sqlite.not_waiting_for_disk(connection),
-        ):
+        writer = self._lasting if lasting else self._passing
+        with self.gate.turn(appending=appending), _translated(), writer.lent() as connection:
             sqlite.begin_writing(connection)
             yield connection
-            _commit(connection)
+            connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
 
     def start_checkpoints(self) -> None:
@@ -116,6 +115,8 @@ class Store:
         if self._checkpoints is not None:
             self._checkpoints.stop()
             self._checkpoints = None
+        self._lasting.close()
+        self._passing.close()
         if self._is_ours:
             self.engine.dispose()
 
@@ -130,15 +131,6 @@ def _open(database: str, *, create: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         raise StoreError(f"this version stores on SQLite, not on {url.get_backend_name()}")
     return sqlite.open_engine(url, create=create)
-
-
-def _commit(connection: Connection) -> None:
-    try:
-        connection.commit()
-    except BaseException:
-        # SQLAlchemy would put it back into the pool with its transaction, and its lock, still open.
-        connection.invalidate()
-        raise
 
 
 @contextmanager

@@ -67,9 +67,27 @@ class Tail:
         self._looked_at = 0
         self._is_stale = True
 
-    def wake(self) -> None:
-        """Note that the log has grown; from any thread."""
-        self._is_stale = True
+    def grow(self, events: Sequence[Event] = ()) -> None:
+        """Note, from any thread, that the log has grown.
+
+        Args:
+            events: By these, in their order. If they follow on what is kept, they are kept without
+                being read; if not, or if there are none, the log is read.
+        """
+        # Whoever appends does not wait for readers; that they read for themselves costs less.
+        if not events or not self._lock.acquire(blocking=False):
+            self._is_stale = True
+            return
+        try:
+            if self._start is None or events[0].position > self._end + 1:
+                self._is_stale = True
+            elif events[-1].position > self._end:
+                self._looked_at = self._now()
+                fresh = [event for event in events if event.position > self._end]
+                wanted = Wanted(self._matching.types, None)
+                self._keep(list(filter(wanted.includes, fresh)), reached=events[-1].position)
+        finally:
+            self._lock.release()
 
     def read_page(
         self,
@@ -125,10 +143,13 @@ class Tail:
         self._looked_at = now
         page = self._log.read_page(after=self._end, limit=PAGE, matching=self._matching)
         self._is_stale = self._is_stale or not page.is_last
-        self._events += page.events
-        self._positions += [event.position for event in page.events]
-        self._bytes += sum(_sizes(page.events))
-        self._end = page.reached
+        self._keep(page.events, reached=page.reached)
+
+    def _keep(self, events: Sequence[Event], *, reached: int) -> None:
+        self._events += events
+        self._positions += [event.position for event in events]
+        self._bytes += sum(_sizes(events))
+        self._end = reached
         if self._bytes > self._most_bytes or len(self._events) > self._most_events:
             self._forget()
 

@@ -17,15 +17,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from router.errors import RouterError, StoreError, Unavailable, trace
-from router.events import Entry
+from router.events import Entry, Event
 from router.log import EventLog
 from router.rows import Appended
 
 MAX_BATCH = 512  # entries a transaction; more would only make the first of them wait longer
-FEW = 4  # entries in a batch, up to which the next one is taken without waiting for more
-GATHER = 0.006  # seconds at most that a batch waits to become as large as the last one
-STEP = 0.004  # seconds after which it goes without the rest, unless that comes in fast:
-SURGE = 2  # entries in that time; fewer are no wave, and waiting would only make them late
+FEW = 4  # entries that are worth an append; who sends one at a time does not wait for more
+PAUSE = 0.005  # seconds after the beginning of the last append, from when on fewer are, too
+STEP = 0.002  # seconds that a batch waits, again and again, to become as large as the last one
+SURGE = 4  # entries that must come in each: fewer are no wave, and waiting would make them late
+GATHER = 0.006  # seconds that this may take
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
 logger = logging.getLogger("router.writer")
@@ -48,7 +49,8 @@ class Writer:
         log: Where entries go.
         max_waiting: Entries that may wait; one more is refused.
         max_bytes: Bytes of bodies that may wait; a single one may be larger.
-        on_append: Called in the writer's thread after a commit that added events.
+        on_append: Called in the writer's thread, after they are committed, with the events that
+            are new, in their order.
         monotonic: Seconds of a clock that only goes forward.
     """
 
@@ -58,7 +60,7 @@ class Writer:
         *,
         max_waiting: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
-        on_append: Callable[[], None] = lambda: None,
+        on_append: Callable[[Sequence[Event]], None] = lambda events: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -70,6 +72,7 @@ class Writer:
         self._bytes = 0
         self._is_open = False
         self._expected = 1  # entries: as many as came the last time
+        self._begun_at = float("-inf")  # when the last append began
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="router-writer", daemon=True)
 
@@ -103,7 +106,7 @@ class Writer:
                 raise Unavailable("more notifications wait to be stored than there is room for")
             self._queue.append(Waiting(entry, future))
             self._bytes += size
-            if len(self._queue) in (1, self._expected):
+            if len(self._queue) in (1, FEW, self._expected):
                 self._changed.notify()
         return await future
 
@@ -111,9 +114,10 @@ class Writer:
         while batch := self._take():
             results = self._append([waiting.entry for waiting in batch])
             _answer(batch, results)
-            if any(isinstance(result, Appended) and result.positions for result in results):
+            events = [event for one in results if isinstance(one, Appended) for event in one.events]
+            if events:
                 try:
-                    self._on_append()
+                    self._on_append(events)
                 except Exception as error:  # must not cost the thread that all requests wait for
                     logger.error("nobody was told of new events\n%s", trace(error))
 
@@ -121,8 +125,9 @@ class Writer:
         """Wait for entries and take them; none means that the writer has been stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or not self._is_open)
-            if self._expected > FEW:
-                self._gather()
+            self._pause()
+            self._gather()
+            self._begun_at = self._monotonic()
             batch: list[Waiting] = []
             events = 0
             while self._queue and len(batch) < MAX_BATCH and events < MAX_EVENTS:
@@ -133,10 +138,18 @@ class Writer:
             self._expected = len(batch)
         return batch
 
+    def _pause(self) -> None:
+        """Wait for a few, unless the last append is long past: one costs as much as ten."""
+        while self._is_open and len(self._queue) < FEW and self._expected + len(self._queue) > 2:
+            left = self._begun_at + PAUSE - self._monotonic()
+            if left <= 0:
+                return
+            self._changed.wait(left)
+
     def _gather(self) -> None:
         """Wait for the rest of a wave: as many entries as came the last time."""
         end = self._monotonic() + GATHER
-        while self._is_open and (before := len(self._queue)) < self._expected:
+        while self._is_open and FEW <= (before := len(self._queue)) < self._expected:
             self._changed.wait(STEP)
             if len(self._queue) - before < SURGE or self._monotonic() >= end:
                 return

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
-    1: "alerts bell bodies breaker clock config crew errors events filters gate layers lending"
-    " masks options paths periodic progress rests schema secrets slots threads turns",
+    1: "alerts bell bodies breaker clock config crew dedicated errors events filters gate layers"
+    " lending masks options paths periodic progress rests schema secrets slots threads turns",
     2: "audit bulk dedupe letters migrate plugin_tables retry rows sources sqlite store"
     " tiling verification",
     3: "hookspecs log tail",

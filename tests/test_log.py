@@ -135,7 +135,7 @@ def test_an_event_that_no_engine_takes_is_refused(log: EventLog, bad: Draft) -> 
 @pytest.mark.parametrize("bad", [datetime(2026, 1, 1), "yesterday"])
 def test_a_time_that_is_none_is_refused(log: EventLog, bad: object) -> None:
     """A time without a zone, or none at all, undoes the whole batch."""
-    with pytest.raises(TypeError):
+    with pytest.raises(StoreError, match="a time"):
         log.append([make(b"1", other()), make(b"2", other(occurred_at=bad))])
     assert (log.head(), rows(log, "notification"), rows(log, "dedupe_a")) == (0, 0, 0)
     append_messages(log, ["ana"])

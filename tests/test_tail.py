@@ -1,8 +1,8 @@
 """Tests of `router.tail`: what is read once for all is what each would have read by itself."""
 
 import shutil
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -65,6 +65,17 @@ class Desk:
             max_bytes=max_bytes,
         )
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Be in the middle of a read, on another thread."""
+        with self.tail._lock:
+            yield
+
+    def tell(self, *entries: Entry) -> None:
+        """Append ``entries``, and tell the tail which events they have become."""
+        done = self.log.append(entries)
+        self.tail.grow([event for one in done for event in one.events])
+
 
 class Counted(EventLog):
     """A log that counts how often it is looked at."""
@@ -102,6 +113,7 @@ def make_many(events: int, *, size: int = 0) -> Entry:
 
 actions = st.one_of(
     st.tuples(st.just("append"), st.lists(st.integers(0, 6), min_size=1, max_size=4)),
+    st.tuples(st.just("tell"), st.lists(st.integers(0, 6), min_size=1, max_size=4)),
     st.tuples(st.just("wake"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([FRESH_MICROS // 2, FRESH_MICROS])),
     st.tuples(
@@ -130,15 +142,49 @@ def test_readers_get_what_they_would_read_by_themselves(
 
 def go_through(log: EventLog, course: list[tuple[str, object]], most: int) -> None:
     """Do all that, and hold each page against what the log has."""
-    desk = Desk(log, most_events=most, most_bytes=50 * most)
-    wanted = [(TYPES, None), (("message",), SHARDS[1]), (("read",), None), (TYPES, SHARDS[2])]
-    cursors = [0] * len(wanted)
+    readers = Readers(Desk(log, most_events=most, most_bytes=50 * most))
+    for action, given_ in course:
+        readers.do(action, given_)
+    readers.finish()
 
-    def read(reader: int, limit: int, max_bytes: int) -> Page:
-        types, shards = wanted[reader]
-        after = cursors[reader]
-        page = desk.read(after, limit=limit, types=types, shards=shards, max_bytes=max_bytes)
-        itself = log.read_page(
+
+class Readers:
+    """Some who read through the tail of a desk, each what it wants, and hold it against the log."""
+
+    wanted = ((TYPES, None), (("message",), SHARDS[1]), (("read",), None), (TYPES, SHARDS[2]))
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._cursors = [0] * len(self.wanted)
+
+    def do(self, action: str, given: object) -> None:
+        """Take one step of a course."""
+        match action, given:
+            case "append", list(numbers):
+                append(self._desk.log, *(make_kind(number) for number in numbers))
+            case "tell", list(numbers):
+                self._desk.tell(*(make_kind(number) for number in numbers))
+            case "wake", _:
+                self._desk.tail.grow()
+            case "wait", int(micros):
+                self._desk.now += micros
+            case "read", (int(reader), int(limit), int(max_bytes)):
+                self._read(reader, limit, max_bytes)
+
+    def finish(self) -> None:
+        """Read on to the end, once the time is over for which a look counts."""
+        self._desk.now += FRESH_MICROS
+        for reader in range(len(self.wanted)):
+            for _ in range(2):  # the first time the end may be that of the last look
+                while not self._read(reader, 3, 100).is_last:
+                    pass
+            assert self._cursors[reader] == self._desk.log.head()
+
+    def _read(self, reader: int, limit: int, max_bytes: int) -> Page:
+        types, shards = self.wanted[reader]
+        after = self._cursors[reader]
+        page = self._desk.read(after, limit=limit, types=types, shards=shards, max_bytes=max_bytes)
+        itself = self._desk.log.read_page(
             after=after,
             until=page.reached,
             limit=10_000,
@@ -146,27 +192,10 @@ def go_through(log: EventLog, course: list[tuple[str, object]], most: int) -> No
             shards=shards,
         )
         assert describe(page) == describe(itself)
-        assert after <= page.reached <= log.head()
+        assert after <= page.reached <= self._desk.log.head()
         assert len(page.events) <= limit
-        cursors[reader] = page.reached
+        self._cursors[reader] = page.reached
         return page
-
-    for action, given_ in course:
-        match action, given_:
-            case "append", list(numbers):
-                append(log, *(make_kind(number) for number in numbers))
-            case "wake", _:
-                desk.tail.wake()
-            case "wait", int(micros):
-                desk.now += micros
-            case "read", (int(reader), int(limit), int(max_bytes)):
-                read(reader, limit, max_bytes)
-    desk.now += FRESH_MICROS
-    for reader in range(len(wanted)):
-        for _ in range(2):  # the first time the end may be that of the last look
-            while not read(reader, 3, 100).is_last:
-                pass
-        assert cursors[reader] == log.head()
 
 
 def make_kind(number: int) -> Entry:
@@ -181,7 +210,7 @@ def test_several_readers_cost_one_look(desk: Desk) -> None:
     """What one has read is there for the others."""
     assert desk.read(0).is_last
     append(desk.log, *(make_entry() for _ in range(10)))
-    desk.tail.wake()
+    desk.tail.grow()
     desk.looks = 0
     pages = [desk.read(0) for _ in range(5)]
     assert [len(page.events) for page in pages] == [10] * 5
@@ -192,7 +221,7 @@ def test_each_reader_has_notifications_of_its_own(desk: Desk) -> None:
     """What a handler does to a payload is not seen by another plugin's."""
     desk.read(0)
     append(desk.log, make_many(2, size=5))
-    desk.tail.wake()
+    desk.tail.grow()
     mine, others = desk.read(0).events, desk.read(0).events
     assert mine[0].notification is mine[1].notification
     assert mine[0].notification is not others[0].notification
@@ -215,7 +244,7 @@ def test_a_wake_up_counts_at_once(desk: Desk) -> None:
     desk.read(0)
     append(desk.log, make_entry())
     assert desk.read(0).events == []
-    desk.tail.wake()
+    desk.tail.grow()
     assert [event.position for event in desk.read(0).events] == [1]
 
 
@@ -224,7 +253,7 @@ def test_who_is_far_behind_reads_by_itself(desk: Desk) -> None:
     append(desk.log, *(make_entry() for _ in range(3)))
     desk.read(3)
     append(desk.log, make_entry())
-    desk.tail.wake()
+    desk.tail.grow()
     assert [event.position for event in desk.read(3).events] == [4]
     assert [event.position for event in desk.read(1).events] == [2, 3, 4]
 
@@ -233,7 +262,7 @@ def test_a_page_ends_where_it_is_to(desk: Desk) -> None:
     """By its limit, its last position, and its bytes; each body counts once, the first always."""
     desk.read(0)
     append(desk.log, make_many(2, size=98), make_many(2, size=48), make_many(1, size=98))
-    desk.tail.wake()
+    desk.tail.grow()
     for given_, positions, is_last in [
         ({"limit": 3}, [1, 2, 3], False),
         ({"until": 4}, [1, 2, 3, 4], True),
@@ -275,7 +304,7 @@ def keep(desk: Desk, entries: Iterable[Entry]) -> list[int]:
     kept = []
     for entry in entries:
         head = append(desk.log, entry)[-1]
-        desk.tail.wake()
+        desk.tail.grow()
         while not desk.read(head - 1).events:
             pass
         low, high = 0, head  # the lowest position that a reader need not look at the log from
@@ -286,3 +315,48 @@ def keep(desk: Desk, entries: Iterable[Entry]) -> list[int]:
             low, high = (middle + 1, high) if desk.looks > before else (low, middle)
         kept.append(head - low)
     return kept
+
+
+def test_what_it_is_told_of_is_not_read(desk: Desk) -> None:
+    """Events that follow on what is kept cost no look at the log, and are the same."""
+    for _ in range(2):
+        assert desk.read(0).is_last
+    desk.tell(make_many(2), make_many(1))
+    desk.tell(make_kind(0))
+    page = desk.read(0)
+    assert (len(page.events), page.is_last, desk.looks) == (6, True, 2)
+    assert list(page.events) == list(desk.log.read())
+
+
+def test_events_of_another_process_in_between_are_read(desk: Desk) -> None:
+    """Where those that it is told of leave a gap, the log is read, and nothing comes twice."""
+    assert desk.read(0).is_last
+    append(desk.log, make_many(1))
+    desk.tell(make_many(2))
+    assert positions(desk.read(0)) == [1, 2, 3]
+    desk.tell(make_many(1))
+    assert (positions(desk.read(3)), desk.looks) == ([4], 2)
+
+
+def test_events_that_it_has_read_are_not_kept_twice(desk: Desk) -> None:
+    """Whoever reads between a commit and the word of it has the events already."""
+    assert desk.read(0).is_last
+    done = desk.log.append([make_many(2)])
+    desk.tail.grow()
+    assert positions(desk.read(0)) == [1, 2]
+    desk.tail.grow(done[0].events)
+    desk.tail.grow(done[0].events)
+    assert positions(desk.read(0)) == [1, 2]
+
+
+def test_whoever_appends_waits_for_no_reader(desk: Desk) -> None:
+    """While somebody reads, what it is told of is left to the next look."""
+    assert desk.read(0).is_last
+    with desk.reading():
+        desk.tell(make_many(1))
+    assert (positions(desk.read(0)), desk.looks) == ([1], 2)
+
+
+def positions(page: Page) -> list[int]:
+    """The positions of its events."""
+    return [event.position for event in page.events]

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from router.errors import Unavailable
+from router.events import Event
 from router.log import EventLog
 from router.rows import Appended
 from router.writer import MAX_BATCH, MAX_EVENTS, Writer
@@ -162,13 +163,13 @@ async def test_a_client_that_has_gone_costs_nothing(log: EventLog) -> None:
 
 @in_loop
 async def test_tells_of_new_events(log: EventLog) -> None:
-    """It calls back after a commit that added events, and not after one that added none."""
-    told: list[int] = []
+    """It calls back with the events that a commit added, and not after one that added none."""
+    told: list[Event] = []
     entry = make_entry()
-    async with writing(Writer(log, on_append=lambda: told.append(log.head()))) as writer:
+    async with writing(Writer(log, on_append=told.extend)) as writer:
         await writer.append(entry)
-        await until(lambda: told == [1])
+        await until(lambda: len(told) == 1)
         await writer.append(entry)
         await writer.append(make_entry())
         await until(lambda: len(told) == 2)
-    assert told == [1, 2]
+    assert told == list(log.read())

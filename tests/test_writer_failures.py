@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import Connection, event
 
 from router.errors import StoreError, Unavailable
-from router.events import Draft, Entry, Notification
+from router.events import Draft, Entry, Event, Notification
 from router.log import EventLog
 from router.rows import Appended
 from router.store import Store
@@ -160,7 +160,7 @@ async def test_a_callback_that_fails_stops_nothing(
     """The thread that everybody waits for lives on."""
     number = "+52" + "1" * 11
 
-    def fail() -> None:
+    def fail(_events: Sequence[Event]) -> None:
         raise RuntimeError(number)
 
     with caplog.at_level(logging.ERROR):
