@@ -3,17 +3,16 @@
 import ipaddress
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import httpx2
 
 from router import bodies
 from router.errors import ConfigError, Refused, RouterError, Unreadable
 from router.masks import HIDDEN, mask_callback
-from router.tls import trust
 
 TIMEOUT = 30.0  # seconds that each step of a request may take
+TRUST_IT = "name the CA that has signed it with --cacert FILE"
 MAX_QUOTED = 300  # characters of somebody else's answer
 
 
@@ -55,8 +54,14 @@ def is_here(url: str) -> bool:
         return False
 
 
-def explain_tls(error: BaseException, *, url: str) -> str:
-    """Return why no trusted connection came about, and what to do; empty where that is not it."""
+def explain_tls(error: BaseException, *, url: str, advice: str = TRUST_IT) -> str:
+    """Return why no trusted connection came about; empty where that is not what happened.
+
+    Args:
+        error: What happened.
+        url: What was asked.
+        advice: What to do where the certificate is not trusted.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
@@ -69,10 +74,7 @@ def explain_tls(error: BaseException, *, url: str) -> str:
             return f"the certificate at {where} is for another name: {reason}"
         if cause.verify_code == _EXPIRED:
             return f"the certificate at {where} has expired: renew it there"
-        return (
-            f"the certificate at {where} is not trusted ({reason}): "
-            "name the CA that has signed it with --cacert FILE"
-        )
+        return f"the certificate at {where} is not trusted ({reason}): {advice}"
     if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
         return f"{where} does not speak TLS: it is perhaps plain HTTP, or another port"
     return f"TLS with {where} failed: {cause.reason or cause}"
@@ -89,9 +91,10 @@ class Outgoing:
     """One API that is asked.
 
     Attributes:
-        url: Where it is, as `require_https` has let it pass.
+        url: Where it is, as `require_https` has let it pass; credentials in it are sent as Basic.
         what: What it is called in messages.
-        authorities: A file with the CAs to trust, and no other; None trusts whom the system trusts.
+        trusted: Whose certificates it may show; None trusts whom the system trusts.
+        trust_advice: What to do where it shows another's.
         headers: What goes with each request, credentials above all.
         secrets: What is never repeated, should an answer hold it.
         timeout: Seconds that each step of a request may take.
@@ -99,8 +102,9 @@ class Outgoing:
 
     url: str
     what: str
-    authorities: Path | None = None
-    headers: Mapping[str, str]
+    trusted: ssl.SSLContext | None = None
+    trust_advice: str = TRUST_IT
+    headers: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     timeout: float = TIMEOUT
 
@@ -110,7 +114,7 @@ class Outgoing:
         path: str,
         *,
         json: object = None,
-        text: bytes | None = None,
+        body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """Return the answer, whatever its status; redirections are not followed.
@@ -119,25 +123,20 @@ class Outgoing:
             method: The HTTP method.
             path: What is put behind the URL.
             json: What is sent as JSON.
-            text: What is sent as plain text.
+            body: What is sent as it is.
             headers: More headers, or others instead of the usual ones.
 
         Raises:
             RouterError: There is none; says why, and what to do.
         """
         sent = dict(self.headers) | dict(headers or {})
-        content = text
         if json is not None:
-            content, sent["content-type"] = bodies.encode(json), "application/json"
-        elif text is not None:
-            sent["content-type"] = "text/plain"
-        verify = trust(self.authorities) if self.authorities else True
+            body, sent["content-type"] = bodies.encode(json), "application/json"
         try:
             with httpx2.Client(
-                verify=verify, timeout=self.timeout, trust_env=not is_here(self.url)
+                verify=self.trusted or True, timeout=self.timeout, trust_env=not is_here(self.url)
             ) as client:
-                target = f"{self.url.rstrip('/')}{path}"
-                return client.request(method, target, content=content, headers=sent)
+                return client.request(method, f"{self.url}{path}", content=body, headers=sent)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             # Without the cause, whose request holds the credentials.
             raise self._explain(error, method=method) from None
@@ -190,7 +189,7 @@ class Outgoing:
 
     def _explain(self, error: Exception, *, method: str) -> RouterError:
         where = mask_callback(self.url)
-        if said := explain_tls(error, url=self.url):
+        if said := explain_tls(error, url=self.url, advice=self.trust_advice):
             return RouterError(said)
         if isinstance(error, httpx2.ConnectTimeout):
             said = f"{where} cannot be reached within {self.timeout:g} s: check host and port"

@@ -74,6 +74,24 @@ def trust(authorities: Path) -> ssl.SSLContext:
     return context
 
 
+def trust_also(authorities: str) -> ssl.SSLContext:
+    """Return what makes a client trust servers with a certificate of these CAs, or of the system's.
+
+    Args:
+        authorities: Certificates in PEM.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    try:
+        context.load_verify_locations(cadata=authorities)
+    except (ssl.SSLError, ValueError):
+        raise ConfigError("the CA holds no certificate that can be read: upload it again") from None
+    return context
+
+
 def read_authorities(file: Path) -> bytes:
     """Return the certificates in ``file``, to be uploaded as they are.
 

@@ -7,6 +7,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from router.cli.config import config
+from router.cli.coreapp import group as coreapp
 from router.cli.db import db
 from router.cli.dead import dead
 from router.cli.demo import demo
@@ -23,6 +24,7 @@ from router.errors import RouterError
 
 COMMANDS: Sequence[click.Command] = (
     config,
+    coreapp,
     db,
     dead,
     demo,

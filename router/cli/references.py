@@ -1,5 +1,7 @@
 """Secrets on a command line: it says where they are kept, for it is seen by every process."""
 
+import getpass
+import sys
 from pathlib import Path
 
 import click
@@ -31,3 +33,20 @@ class Reference(click.ParamType[Secret]):
 
 
 REFERENCE = Reference()
+
+
+def ask_secret(question: str, *, option: str) -> str:
+    """Return what somebody types, which is not shown.
+
+    Args:
+        question: What is asked for.
+        option: What may be given instead.
+
+    Raises:
+        click.UsageError: There is no terminal to ask at.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"There is no terminal to ask at: add {option} env:NAME or {option} file:PATH."
+        )
+    return getpass.getpass(f"{question}: ", stream=sys.stderr)

@@ -34,7 +34,7 @@ MAX_DETAIL = 500  # characters of an answer that is no problem document
     show_default=True,
     help="Where the router is.",
 )
-@cacert_option
+@cacert_option("ROUTER_CACERT")
 @plugins_dir
 @with_config
 def send(found: Config, *, file: BinaryIO, source: str, url: str, cacert: Path | None) -> None:

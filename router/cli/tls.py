@@ -15,13 +15,17 @@ T = TypeVar("T")
 
 FILE = click.Path(path_type=Path)
 
-cacert_option = click.option(
-    "--cacert",
-    metavar="FILE",
-    type=FILE,
-    envvar="ROUTER_CACERT",
-    help="Trust servers whose certificate these CAs (PEM) have signed, and no other.",
-)
+
+def cacert_option(envvar: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command ``--cacert``, which may stand in the environment, too."""
+    return click.option(
+        "--cacert",
+        metavar="FILE",
+        type=FILE,
+        envvar=envvar,
+        help="Trust certificates that these CAs (PEM) have signed, and no other.",
+    )
+
 
 _OPTIONS = [
     click.option(

@@ -13,6 +13,7 @@ from router.coreapp.login import Login
 from router.coreapp.settings import flatten
 from router.errors import ConfigError, RouterError
 from router.outgoing import TIMEOUT, Outgoing, require_https
+from router.tls import trust
 
 WHAT = "the Coreapp"
 LOGIN = "/v1/users/login"
@@ -49,7 +50,7 @@ class Coreapp:
         timeout: Seconds that each step of a request may take.
 
     Raises:
-        ConfigError: The URL is none, or not HTTPS.
+        ConfigError: The URL is none, or not HTTPS, or the file holds no CA.
 
     Every method raises `Refused` where the Coreapp answers that it will not, and another
     `RouterError` where it cannot be reached or trusted, or answers something else than JSON.
@@ -71,6 +72,7 @@ class Coreapp:
             raise ConfigError("the Coreapp's URL holds credentials: give them with a login instead")
         self.url = url.rstrip("/")
         self._authorities = authorities
+        self._trusted = trust(authorities) if authorities else None
         self._timeout = timeout
         self._api = self._make_api({"authorization": f"Bearer {token}"} if token else {}, token)
 
@@ -141,23 +143,30 @@ class Coreapp:
         Args:
             authorities: One or several certificates in PEM.
         """
-        answer = self._ask("POST", WEBHOOK_CA, text=authorities)
+        headers = {"content-type": "text/plain"}
+        answer = self._ask("POST", WEBHOOK_CA, body=authorities, headers=headers)
         self._api.read(answer)  # null, or an object
 
     def _make_api(self, headers: Mapping[str, str], *secrets: str) -> Outgoing:
         return Outgoing(
             url=self.url,
             what=WHAT,
-            authorities=self._authorities,
+            trusted=self._trusted,
             headers=headers,
             secrets=secrets,
             timeout=self._timeout,
         )
 
     def _ask(
-        self, method: str, path: str, *, json: object = None, text: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        answer = self._api.ask(method, path, json=json, text=text)
+        answer = self._api.ask(method, path, json=json, body=body, headers=headers)
         self._require_success(answer)
         return answer
 

@@ -7,13 +7,17 @@ import msgspec
 
 from router.masks import mask_callback
 
-# "Some settings require that the Coreapp be restarted": the reference of /v1/settings/application.
+WEBHOOK_CA = "certificates.webhooks.ca"  # no setting, but set like one
+
+# "Some settings require that the Coreapp be restarted": the reference of
+# /v1/settings/application; and of /v1/certificates/webhooks/ca: "All Coreapp nodes must be".
 NEED_RESTART = frozenset(
     {
         "callback_persist",
         "pass_through",
         "db_garbagecollector_enable",
         "webhooks.max_concurrent_requests",
+        WEBHOOK_CA,
     }
 )
 WITH_SWITCHES = (2, 41, 2)  # the first version with webhooks.message, by the same reference
@@ -39,6 +43,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it has no effect before the Coreapp is restarted."""
         return self.setting in NEED_RESTART
 
+    @property
+    def effect(self) -> str:
+        """The same in words."""
+        return tell_effect(self.setting)
+
     def as_dict(self) -> dict[str, object]:
         """Return it as it may be shown, without credentials."""
         old, new = show(self.old), show(self.new)
@@ -50,6 +59,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             "new": new,
             "needs_restart": self.needs_restart,
         }
+
+
+def tell_effect(setting: str) -> str:
+    """Return when a change of this setting takes effect."""
+    return "after a restart" if setting in NEED_RESTART else "at once"
 
 
 def flatten(settings: Mapping[str, object], *, prefix: str = "") -> dict[str, object]:
@@ -106,6 +120,11 @@ def is_same(one: object, other: object) -> bool:
 def show(value: object) -> object:
     """Return a value as it may be shown."""
     return mask_callback(value) if isinstance(value, str) else value
+
+
+def show_all(values: Mapping[str, object]) -> dict[str, object]:
+    """Return all values as they may be shown."""
+    return {name: show(value) for name, value in values.items()}
 
 
 def has_switches(version: str, current: Mapping[str, object]) -> bool:
