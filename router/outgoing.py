@@ -203,5 +203,8 @@ class Outgoing:
             said = f"nothing answers at {where} ({self.clean(str(error))}): check host and port"
         else:
             reason = self.clean(str(error)) or type(error).__name__
-            said = f"{self.what} at {where} broke off ({reason}): try again, and look at its log"
+            advice = "try again, and look at its log"
+            if self.url.startswith("http:"):
+                advice = "does it take HTTPS alone? Write https://"
+            said = f"{self.what} at {where} broke off ({reason}): {advice}"
         return RouterError(said)

@@ -125,4 +125,4 @@ def _require_readable(*files: Path | None) -> None:
             except OSError as error:
                 raise ConfigError(
                     f"the file {file} cannot be read: {error.strerror or error}"
-                ) from error
+                ) from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 from sqlalchemy.exc import DBAPIError
 
+from router.cli.cloud import group as cloud
 from router.cli.config import config
 from router.cli.coreapp import group as coreapp
 from router.cli.db import db
@@ -23,6 +24,7 @@ from router.cli.workers import workers
 from router.errors import RouterError
 
 COMMANDS: Sequence[click.Command] = (
+    cloud,
     config,
     coreapp,
     db,

@@ -16,7 +16,7 @@ from router.cli.coreapp_options import (
     token_file_option,
     with_coreapp,
 )
-from router.cli.references import REFERENCE, ask_secret
+from router.cli.references import PLACE, REFERENCE, ask_secret
 from router.coreapp import Coreapp, nest, write_login
 from router.coreapp.settings import show_all, tell_effect
 from router.events import as_rfc3339
@@ -45,12 +45,14 @@ def group() -> None:
 @click.option(
     "--password",
     type=REFERENCE,
+    metavar=PLACE,
     envvar="ROUTER_COREAPP_PASSWORD",
     help="Where the password is; default: it is asked for.",
 )
 @click.option(
     "--new-password",
     type=REFERENCE,
+    metavar=PLACE,
     help="Where the password is that is to be from now on, as the very first login demands.",
 )
 @token_file_option

@@ -122,7 +122,7 @@ def configure(
     if not changes:
         output.note(f"There is nothing to change at {coreapp.url}.")
     elif not dry_run:
-        require_consent(f"Change {len(changes)} settings of {coreapp.url}?", yes=yes)
+        require_consent(f"Change {count(changes)} of {coreapp.url}?", yes=yes)
         apply(coreapp, before, changes, authorities=authorities)
 
 
@@ -215,6 +215,11 @@ def apply(
             )
         for one in find_side_effects(before.values, after.values, asked=wanted):
             output.note(f"{one.setting} became {show(one.new)}, too; it was {show(one.old)}.")
-    output.note(f"Changed {len(changes)} settings of {coreapp.url}; they read back as set.")
+    output.note(f"Changed {count(changes)} of {coreapp.url}, as it reads back.")
     if names := [change.setting for change in changes if change.needs_restart]:
-        output.note(f"Restart the Coreapp (all its nodes): until then {', '.join(names)} waits.")
+        output.note(f"Restart all nodes of the Coreapp: {', '.join(names)} takes effect then.")
+
+
+def count(changes: Sequence[Change]) -> str:
+    """Return how many there are, in words."""
+    return "1 setting" if len(changes) == 1 else f"{len(changes)} settings"

@@ -8,13 +8,14 @@ import click
 
 from router.secrets import Secret
 
+PLACE = "env:NAME|file:PATH"
 PLACES = ("env:", "file:")
 
 
 class Reference(click.ParamType[Secret]):
     """``env:NAME`` or ``file:PATH``; never the secret itself."""
 
-    name = "env:NAME|file:PATH"
+    name = PLACE
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None

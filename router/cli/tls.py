@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from router.cli.references import REFERENCE
+from router.cli.references import PLACE, REFERENCE
 from router.secrets import Secret
 from router.tls import ServerTls
 
@@ -48,6 +48,7 @@ _OPTIONS = [
         "--ssl-keyfile-password",
         "keyfile_password",
         type=REFERENCE,
+        metavar=PLACE,
         envvar="ROUTER_SSL_KEYFILE_PASSWORD",
         help="What the private key is encrypted with.",
     ),

@@ -9,6 +9,7 @@ from typing import NoReturn
 import httpx2
 import msgspec
 
+from router.bodies import find
 from router.coreapp.login import Login
 from router.coreapp.settings import flatten
 from router.errors import ConfigError, RouterError
@@ -94,15 +95,15 @@ class Coreapp:
         answer = api.ask("POST", LOGIN, json=body)
         if not answer.is_success:
             self._refuse_login(api, answer, user=user)
-        found = _find(api.read(answer), "users", 0)
-        token = _find(found, "token")
+        found = find(api.read(answer), "users", 0)
+        token = find(found, "token")
         if not (isinstance(token, str) and token.isascii() and token.isprintable() and token):
             raise RouterError(f"{WHAT} at {self.url} took the password, but gave no token")
         return Login(
             url=self.url,
             user=user,
             token=token,
-            expires=_read_time(_find(found, "expires_after")),
+            expires=_read_time(find(found, "expires_after")),
             authorities=str(self._authorities.absolute()) if self._authorities else None,
         )
 
@@ -110,13 +111,13 @@ class Coreapp:
         """Return its application settings."""
         answer = self._ask("GET", APPLICATION)
         data = self._api.read(answer)
-        application = _find(data, "settings", "application")
+        application = find(data, "settings", "application")
         if not isinstance(application, dict):
             raise RouterError(
                 f"what {WHAT} at {self.url} answered holds no settings.application: "
                 "is this the address of the API?"
             )
-        version = _find(data, "meta", "version")
+        version = find(data, "meta", "version")
         return Settings(flatten(application), version if isinstance(version, str) else "")
 
     def change_settings(self, changes: Mapping[str, object]) -> None:
@@ -131,7 +132,7 @@ class Coreapp:
         """Return the CAs by which it trusts its callback, in PEM; None where it has none."""
         answer = self._api.ask("GET", WEBHOOK_CA)
         if answer.status_code == httpx2.codes.NOT_FOUND:
-            code = _find(self._api.read_errors(answer), "errors", 0, "code")
+            code = find(self._api.read_errors(answer), "errors", 0, "code")
             if not answer.content or code == NOT_FOUND:
                 return None
         self._require_success(answer)
@@ -212,22 +213,10 @@ def _advise(status: int) -> str:
 
 def _read_errors(api: Outgoing, answer: httpx2.Response) -> str:
     """Return the words of the errors in an answer: ``{"errors": [{code, title, details}]}``."""
-    found = _find(api.read_errors(answer), "errors")
+    found = find(api.read_errors(answer), "errors")
     errors = found if isinstance(found, list) else []
-    words = [[_find(error, key) for key in ("code", "title", "details")] for error in errors]
+    words = [[find(error, key) for key in ("code", "title", "details")] for error in errors]
     return "; ".join(" ".join(str(word) for word in said if word) for said in words)
-
-
-def _find(data: object, *path: str | int) -> object:
-    """Return what is at the end of ``path``; None where the way there is missing."""
-    for step in path:
-        if isinstance(data, dict) and isinstance(step, str):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int) and len(data) > step:
-            data = data[step]
-        else:
-            return None
-    return data
 
 
 def _read_time(value: object) -> datetime | None:
