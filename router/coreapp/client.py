@@ -206,7 +206,7 @@ def _advise(status: int) -> str:
         return "it fails by itself; try again later, and look at its log"
     if status == httpx2.codes.TOO_MANY_REQUESTS:
         return "wait a while, then try again"
-    if status in (httpx2.codes.BAD_REQUEST, httpx2.codes.UNPROCESSABLE_ENTITY):
+    if status == httpx2.codes.BAD_REQUEST:
         return "it does not take what was sent; nothing was changed"
     return "is this the address of a Coreapp's API, https://HOST:9090 by default?"
 
