@@ -126,6 +126,7 @@ def on_terminal(environ: dict[str, str]) -> Callable[..., Result]:
             stdout=theirs,
             stderr=theirs,
             env=environ | {"TERM": "xterm-256color"} | changes,
+            start_new_session=True,  # lest it find the terminal of whoever runs the tests
         ) as process:
             os.close(theirs)
             os.write(ours, typed.encode())
