@@ -2,28 +2,52 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from router import Router
+from router.serving import serving
 from router.testing.coreapp import Certificate
 from router.testing.coreapp.hosting import hosting
+from router.tls import ServerTls
 
 
 @contextmanager
 def hosted(app: ASGIApp, *, certificate: Certificate | None = None) -> Iterator[str]:
     """Serve ``app`` while the block lasts; yields its address."""
+    with _in_thread(lambda: hosting(app, certificate=certificate)) as url:
+        yield url
+
+
+@contextmanager
+def routing(file: Path, *, tls: ServerTls | None = None) -> Iterator[str]:
+    """Serve the router that this `router.toml` configures; yields its address."""
+
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[str]:
+        router = Router.from_config(file)
+        async with serving(router, host="127.0.0.1", port=0, tls=tls) as served:
+            yield served.address
+
+    with _in_thread(serve) as url:
+        yield url
+
+
+@contextmanager
+def _in_thread(serve: Callable[[], AbstractAsyncContextManager[str]]) -> Iterator[str]:
     started: Future[str] = Future()
     leaving: Future[None] = Future()
 
     async def work() -> None:
-        async with hosting(app, certificate=certificate) as url:
+        async with serve() as url:
             started.set_result(url)
             await asyncio.wrap_future(leaving)
 

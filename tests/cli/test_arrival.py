@@ -10,9 +10,10 @@ from router.cli.arrival import Waiting, prove
 from router.coreapp import Coreapp, read_login
 from router.log import EventLog
 from router.testing.certificates import Made, make_certificate
+from router.tls import ServerTls
 from tests.cli.conftest import Run
 from tests.cli.coreapps import Operator, operating
-from tests.cli.served import served
+from tests.hosted import routing
 
 SETTINGS = """
 [sources.core]
@@ -43,10 +44,10 @@ def made(tmp_path: Path) -> Made:
 
 
 @pytest.fixture
-def address(operator: Operator, environ: dict[str, str], made: Made) -> Iterator[str]:
+def address(operator: Operator, tmp_path: Path, made: Made) -> Iterator[str]:
     """Where the router serves, over HTTPS."""
-    tls = ("--ssl-certfile", str(made.certfile), "--ssl-keyfile", str(made.keyfile))
-    with served(environ | {"TEST_BASIC": "p@ss"}, *tls) as address:
+    tls = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+    with routing(tmp_path / "router.toml", tls=tls) as address:
         yield address
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Result, Run
-from tests.cli.served import served
 from tests.graph import ACCOUNT, CALLBACK, NUMBER, TOKEN, Graph
-from tests.hosted import hosted
+from tests.hosted import hosted, routing
 
 SETTINGS = """
 [sources.wa]
@@ -42,8 +41,9 @@ def cloud(run: Run, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Iterator[R
 @pytest.fixture
 def callback(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The callback of a router that serves."""
-    (tmp_path / "router.toml").write_text(SETTINGS)
-    with served(environ) as address:
+    file = tmp_path / "router.toml"
+    file.write_text(SETTINGS)
+    with routing(file) as address:
         yield f"{address}/webhooks/wa"
 
 
