@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 
@@ -34,6 +34,7 @@ class Courier:
         find_ca: Returns the PEM of authorities that are trusted beside the system's.
         rules: Everything else.
         outbox: Where notifications are kept while the settings say so; None keeps none.
+        headers: Sent with each request, such as credentials.
     """
 
     def __init__(
@@ -44,18 +45,20 @@ class Courier:
         find_ca: Callable[[], str] = str,
         rules: Rules | None = None,
         outbox: Outbox | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.ledger = ledger
         self._find_callback = find_callback
         self._find_ca = find_ca
         self._rules = rules or Rules()
         self._outbox = outbox
+        self._headers = headers or {}
         self._loop = asyncio.get_running_loop()
         self._ready: deque[_Parcel] = deque()
         self._parked: list[tuple[float, int, _Parcel]] = []
         self._busy: dict[Connection, tuple[_Parcel, Route]] = {}
         self._connecting: dict[asyncio.Task[None], _Parcel] = {}
-        self._route = make_route("", "", allows_http=False)
+        self._route = make_route("", "", {}, allows_http=False)
         self._ties = count()
         self._timer: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = self._loop.call_later(_SWEEP, self._look)
@@ -151,7 +154,7 @@ class Courier:
         key = (url, self._find_ca())
         if self._route.key != key:
             self._route.close()
-            self._route = make_route(*key, allows_http=self._rules.allows_http)
+            self._route = make_route(*key, self._headers, allows_http=self._rules.allows_http)
         return self._route
 
     async def _connect(self, parcel: _Parcel, route: Route) -> None:

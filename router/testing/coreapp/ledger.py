@@ -5,7 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
@@ -105,6 +105,14 @@ class Summary(msgspec.Struct, frozen=True):
     digest: str
 
 
+class Count(NamedTuple):
+    """How many notifications there are, in each state that matters while it runs."""
+
+    sent: int
+    acknowledged: int
+    waiting: int
+
+
 class Ledger:
     """Keeps account of a simulation.
 
@@ -184,6 +192,11 @@ class Ledger:
             for number in sorted(self.entries)
             if self.entries[number].state == state
         ]
+
+    def count(self) -> Count:
+        """Return the most important figures, cheaply."""
+        states = self._states
+        return Count(sum(states.values()), states["acknowledged"], states["waiting"])
 
     def summarise(self) -> Summary:
         """Return the figures so far."""

@@ -1,6 +1,7 @@
 """How a courier works, and what a callback URL comes to by it."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from router.errors import RouterError
@@ -63,19 +64,20 @@ class Route:
         self.idle.clear()
 
 
-def make_route(url: str, extra_ca: str, *, allows_http: bool) -> Route:
+def make_route(url: str, extra_ca: str, headers: Mapping[str, str], *, allows_http: bool) -> Route:
     """Return the route to ``url``; one to nowhere, with the reason, if nothing can be sent there.
 
     Args:
         url: The callback.
         extra_ca: The PEM of authorities that are trusted beside the system's.
+        headers: Sent with each request.
         allows_http: Whether it may do without TLS.
     """
     key = (url, extra_ca)
     if not url:
         return Route(key, reason="no callback URL is set")
     try:
-        endpoint = read_url(url)
+        endpoint = read_url(url, headers=headers)
     except RouterError as error:
         return Route(key, reason=str(error))
     if not endpoint.is_tls:
