@@ -19,6 +19,7 @@ from router.cli.plugins import plugins
 from router.cli.replay import replay
 from router.cli.send import send
 from router.cli.serve import serve, worker
+from router.cli.simulate import simulate
 from router.cli.subscriptions import subscriptions
 from router.cli.workers import workers
 from router.errors import RouterError
@@ -37,6 +38,7 @@ COMMANDS: Sequence[click.Command] = (
     replay,
     send,
     serve,
+    simulate,
     subscriptions,
     worker,
     workers,

@@ -126,6 +126,7 @@ class ApplicationSettings:
         self._number = tuple(int(part) for part in re.findall(r"\d+", version))
         self._set: Json = _merge({}, changes or {})  # nothing but what somebody has set
         self._restarted = self.read()
+        self._in_force = self._work_out()
 
     def read(self) -> Json:
         """Return all settings, as a GET tells them."""
@@ -149,14 +150,17 @@ class ApplicationSettings:
             details = "pass_through cannot be re-enabled since v2.35"
             raise Refused(1009, "Parameter value is not valid", details)
         self._set = _merge(self._set, changes)
+        self._in_force = self._work_out()
 
     def reset(self) -> None:
         """Return to the defaults, as a DELETE does."""
         self._set = {}
+        self._in_force = self._work_out()
 
     def restart(self) -> None:
         """Put into force what has waited for a restart."""
         self._restarted = self.read()
+        self._in_force = self._work_out()
 
     def pending(self) -> list[str]:
         """Return the settings that wait for a restart."""
@@ -164,7 +168,10 @@ class ApplicationSettings:
         return [name for name in NEEDS_RESTART if _find(now, name) != _find(self._restarted, name)]
 
     def in_force(self) -> Callback:
-        """Return what is in force now."""
+        """Return what is in force now; asked for with each notification, so it stands ready."""
+        return self._in_force
+
+    def _work_out(self) -> Callback:
         now = self.read()
         return Callback(
             url=complete(str(_find(now, "webhooks.url"))),

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from router.testing.coreapp import Coreapp, running_coreapp
+from router.testing.coreapp import RunningCoreapp, running_coreapp
 
 SETTINGS = "/v1/settings/application"
 
@@ -16,7 +16,7 @@ SETTINGS = "/v1/settings/application"
 class Admin:
     """Somebody who talks to a Coreapp, and is not logged in before asked to be."""
 
-    coreapp: Coreapp
+    coreapp: RunningCoreapp
     http: httpx2.Client
 
     def log_in(self, username: str = "admin", password: str | None = None) -> httpx2.Response:
