@@ -19,7 +19,9 @@ WHAT = "the Graph API"
 MAX_CALLBACK = 200  # characters: Meta's "Webhook overrides"
 
 LOST = "the access token has expired or is not valid: make another in the App Dashboard"
-NO_PERMISSION = "the token lacks a permission: it needs whatsapp_business_management, and a role on this account"
+NO_PERMISSION = (
+    "the token lacks a permission: it needs whatsapp_business_management, and a role on the account"
+)
 WAIT = "wait a while, then try again"
 
 # By the codes of Meta's "Error codes" for the Cloud API, and 2200, which its callers report.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.testing.certificates import Made, make_certificate
-from router.testing.coreapp import Certificate, Coreapp, running_coreapp
+from router.testing.coreapp import Certificate, RunningCoreapp, running_coreapp
 from tests.cli.conftest import Result, Run
 
 
@@ -22,7 +22,7 @@ class Operator:
         run: Runs a command.
     """
 
-    coreapp: Coreapp
+    coreapp: RunningCoreapp
     made: Made
     run: Run
 

@@ -10,9 +10,8 @@ import pytest
 from router import coreapp as public
 from router.coreapp import Coreapp
 from router.errors import ConfigError, Refused, RouterError
-from router.testing import coreapp as simulated
 from router.testing.certificates import Made, make_certificate
-from router.testing.coreapp import Certificate, running_coreapp
+from router.testing.coreapp import Certificate, RunningCoreapp, running_coreapp
 from tests.hosted import Parrot, hosted
 
 PASSWORD = "Made-up-1!"
@@ -33,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def running(made: Made) -> Iterator[simulated.Coreapp]:
+def running(made: Made) -> Iterator[RunningCoreapp]:
     """A Coreapp that behaves, over HTTPS."""
     with running_coreapp(
         certificate=Certificate(made.certfile, made.keyfile), password=PASSWORD
@@ -42,7 +41,7 @@ def running(made: Made) -> Iterator[simulated.Coreapp]:
 
 
 @pytest.fixture
-def admin(running: simulated.Coreapp, made: Made) -> Coreapp:
+def admin(running: RunningCoreapp, made: Made) -> Coreapp:
     """A client that is logged in."""
     login = Coreapp(running.url, authorities=made.ca).login("admin", PASSWORD)
     return Coreapp(login.url, token=login.token, authorities=made.ca)
@@ -54,7 +53,7 @@ def test_public_names() -> None:
         assert getattr(public, name)
 
 
-def test_a_login_gives_a_token(running: simulated.Coreapp, made: Made) -> None:
+def test_a_login_gives_a_token(running: RunningCoreapp, made: Made) -> None:
     """It says whose it is, until when, and by which CA the Coreapp was trusted."""
     login = Coreapp(f"{running.url}/", authorities=made.ca).login("admin", PASSWORD)
 
@@ -64,7 +63,7 @@ def test_a_login_gives_a_token(running: simulated.Coreapp, made: Made) -> None:
     assert login.expires > datetime.now(UTC)
 
 
-def test_a_login_may_change_the_password(running: simulated.Coreapp, made: Made) -> None:
+def test_a_login_may_change_the_password(running: RunningCoreapp, made: Made) -> None:
     """The new one is good from then on, the old one is not."""
     client = Coreapp(running.url, authorities=made.ca)
     client.login("admin", PASSWORD, new_password="Another-1!")
@@ -74,7 +73,7 @@ def test_a_login_may_change_the_password(running: simulated.Coreapp, made: Made)
         client.login("admin", PASSWORD)
 
 
-def test_a_wrong_password_is_told(running: simulated.Coreapp, made: Made) -> None:
+def test_a_wrong_password_is_told(running: RunningCoreapp, made: Made) -> None:
     """It is refused with its status; the password is nowhere in what was raised."""
     client = Coreapp(running.url, authorities=made.ca)
 
@@ -87,7 +86,7 @@ def test_a_wrong_password_is_told(running: simulated.Coreapp, made: Made) -> Non
     assert refused.value.__cause__ is None
 
 
-def test_a_colon_ends_a_name(running: simulated.Coreapp, made: Made) -> None:
+def test_a_colon_ends_a_name(running: RunningCoreapp, made: Made) -> None:
     """A name that HTTP cannot hold is refused before it is sent."""
     with pytest.raises(ConfigError, match="holds a colon"):
         Coreapp(running.url, authorities=made.ca).login("ad:min", PASSWORD)
@@ -152,7 +151,7 @@ def test_an_authority_is_uploaded_and_read_back(admin: Coreapp, made: Made) -> N
         admin.upload_webhook_ca(b"nothing")
 
 
-def test_an_expired_token_is_told(admin: Coreapp, running: simulated.Coreapp) -> None:
+def test_an_expired_token_is_told(admin: Coreapp, running: RunningCoreapp) -> None:
     """Each method then tells to log in again."""
     running.accounts.revoke()
 
@@ -166,7 +165,7 @@ def test_an_expired_token_is_told(admin: Coreapp, running: simulated.Coreapp) ->
             call()
 
 
-def test_only_the_administrator_may(running: simulated.Coreapp, made: Made) -> None:
+def test_only_the_administrator_may(running: RunningCoreapp, made: Made) -> None:
     """Another account's token is refused with the reason."""
     login = Coreapp(running.url, authorities=made.ca).login("care", PASSWORD)
 
@@ -186,7 +185,7 @@ def test_a_refused_value_is_told_in_its_words(admin: Coreapp) -> None:
     [(500, "fails by itself"), (503, "try again later"), (429, "wait a while"), (404, "address")],
 )
 def test_other_failures_are_told(
-    admin: Coreapp, running: simulated.Coreapp, status: int, advice: str
+    admin: Coreapp, running: RunningCoreapp, status: int, advice: str
 ) -> None:
     """Whatever stands before the Coreapp, its status is said, and what to do."""
     running.troubles.answer(status, body="<html>Oh no")
@@ -196,7 +195,7 @@ def test_other_failures_are_told(
 
 
 @pytest.mark.parametrize("body", ["<html>Welcome", "", "[]", "{}", '{"settings": {}}'])
-def test_what_is_no_coreapp_is_told(admin: Coreapp, running: simulated.Coreapp, body: str) -> None:
+def test_what_is_no_coreapp_is_told(admin: Coreapp, running: RunningCoreapp, body: str) -> None:
     """An answer without settings raises doubts about the address."""
     running.troubles.answer(200, body=body)
 
@@ -204,7 +203,7 @@ def test_what_is_no_coreapp_is_told(admin: Coreapp, running: simulated.Coreapp, 
         admin.read_settings()
 
 
-def test_a_page_confirms_nothing(admin: Coreapp, running: simulated.Coreapp) -> None:
+def test_a_page_confirms_nothing(admin: Coreapp, running: RunningCoreapp) -> None:
     """A change that is answered with HTML is an error, though the status is 200."""
     running.troubles.answer(200, body="<html>OK", times=2)
 
