@@ -18,6 +18,7 @@ from router.coreapp import Change, Coreapp, Settings, find_changes, nest
 from router.coreapp.callback import make_callback
 from router.coreapp.settings import WEBHOOK_CA, find_side_effects, has_switches, show
 from router.errors import ConfigError, RouterError
+from router.masks import mask_callback
 from router.outgoing import require_https
 from router.secrets import Secret
 from router.tls import read_authorities
@@ -131,7 +132,14 @@ def find_callback(
 ) -> str:
     """Return the callback that the options ask for; empty where they ask for none."""
     if whole and not (router_url or source):
-        return Secret(whole, Path.cwd()).resolve() if whole.startswith(PLACES) else whole
+        if whole.startswith(PLACES):
+            return Secret(whole, Path.cwd()).resolve()
+        if mask_callback(whole) != whole:
+            output.note(
+                "The callback holds credentials, which other processes see on a command line: "
+                "--webhook-url env:NAME or file:PATH keeps them, and so does --source."
+            )
+        return whole
     if router_url and source and not whole:
         return make_callback(make_source(config, source), router=router_url)
     if whole or router_url or source:
@@ -208,16 +216,20 @@ def apply(
         coreapp.change_settings(nest(wanted))
         after = coreapp.read_settings()
         if left := find_changes(after.values, wanted):
-            told = ", ".join(f"{one.setting} is {show(one.old)}" for one in left)
+            told = ", ".join(f"{one.setting} is {_tell(one.old)}" for one in left)
             raise RouterError(
                 f"the Coreapp at {coreapp.url} took the change, but reads back otherwise: "
                 f"{output.clean(told)}; look at its log, then run this again"
             )
         for one in find_side_effects(before.values, after.values, asked=wanted):
-            output.note(f"{one.setting} became {show(one.new)}, too; it was {show(one.old)}.")
+            output.note(f"{one.setting} became {_tell(one.new)}, too; it was {_tell(one.old)}.")
     output.note(f"Changed {count(changes)} of {coreapp.url}, as it reads back.")
     if names := [change.setting for change in changes if change.needs_restart]:
-        output.note(f"Restart all nodes of the Coreapp: {', '.join(names)} takes effect then.")
+        output.note(f"Restart all nodes of the Coreapp, for: {', '.join(names)}")
+
+
+def _tell(value: object) -> str:
+    return output.as_cell(show(value))
 
 
 def count(changes: Sequence[Change]) -> str:

@@ -70,7 +70,7 @@ def test_all_settings_are_changed_and_read_back(operator: Operator) -> None:
     assert ["webhooks.max_concurrent_requests", "6", "12", "after", "a", "restart"] in rows
     assert ["webhooks.message.sent", "no", "yes", "at", "once"] in rows
     assert "Changed 9 settings" in result.err
-    assert "Restart all nodes of the Coreapp: callback_persist, webhooks.max" in result.err
+    assert "Restart all nodes of the Coreapp, for: callback_persist, webhooks.max" in result.err
 
     again = operator(*words)
     assert (again.code, again.out) == (0, "")
@@ -144,6 +144,9 @@ def test_a_callback_with_credentials_is_named(
         assert (result.code, "hunter" in result.out + result.err) == (0, False)
 
     assert "(other credentials)" in result.out
+    assert "other processes see" not in result.err
+    bare = operator("configure", "--webhook-url", "https://me:hunter4@router/a", "--dry-run")
+    assert ("other processes see" in bare.err, "hunter4" in bare.err + bare.out) == (True, False)
     assert webhooks(operator)["url"] == "https://me:hunter3@router/webhooks/core"
 
 
@@ -167,7 +170,7 @@ def test_an_authority_is_uploaded_once(operator: Operator, tmp_path: Path) -> No
     first = operator("configure", "--webhook-ca", str(ca), "--yes")
     assert (first.code, operator.coreapp.trust.uploaded) == (0, ca.read_text())
     assert "certificates.webhooks.ca" in first.out
-    assert "Restart all nodes of the Coreapp: certificates.webhooks.ca" in first.err
+    assert "Restart all nodes of the Coreapp, for: certificates.webhooks.ca" in first.err
     again = operator("configure", "--webhook-ca", str(ca))
     assert (again.code, "nothing to change" in again.err) == (0, True)
     assert operator("configure", "--webhook-ca", str(other), "--yes").code == 0
@@ -194,7 +197,7 @@ def test_what_does_not_read_back_is_told(operator: Operator) -> None:
     result = operator("configure", "--webhook-url", URL, "--no-read", "--yes")
 
     assert result.code == 1
-    assert "reads back otherwise: webhooks.url is , webhooks.message.read is True" in result.err
+    assert "reads back otherwise: webhooks.url is -, webhooks.message.read is yes" in result.err
 
 
 def test_what_became_another_unasked_is_told(operator: Operator) -> None:
@@ -208,7 +211,7 @@ def test_what_became_another_unasked_is_told(operator: Operator) -> None:
 
     result = operator("configure", "--sent-status", "--yes")
 
-    assert (result.code, "callback_persist became False, too" in result.err) == (0, True)
+    assert (result.code, "callback_persist became no, too; it was yes" in result.err) == (0, True)
 
 
 @pytest.mark.parametrize(
