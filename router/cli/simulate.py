@@ -9,7 +9,7 @@ import click
 
 from router.cli import output
 from router.cli.selection import duration
-from router.cli.serve import run, tune_interpreter
+from router.cli.serve import run
 from router.cli.simulation import Traffic, host, load, print_summary
 from router.errors import RouterError
 from router.secrets import Secret
@@ -141,7 +141,6 @@ def _make_rules(given: dict[str, Any], *, allows_http: bool) -> Rules:
 
 
 def _load(shop: Shop, url: str, given: dict[str, Any], *, ledger: Ledger) -> None:
-    tune_interpreter()
     work = load(
         shop,
         url,

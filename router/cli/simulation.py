@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import click
 
 from router.cli import output
+from router.cli.serve import tune_interpreter
 from router.errors import RouterError
 from router.testing.coreapp.connections import connect, explain
 from router.testing.coreapp.coreapp import Coreapp
@@ -100,6 +101,7 @@ async def load(
         RouterError: Nothing answers there, or nobody trusts what does.
     """
     await _require_somebody(url, extra_ca, timeout=rules.timeout)
+    tune_interpreter()
     callback = Callback(
         url=url,
         statuses=STATUSES,

@@ -61,6 +61,7 @@ class Courier:
         self._route = make_route("", "", {}, allows_http=False)
         self._ties = count()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._sweep: asyncio.TimerHandle | None = self._loop.call_later(_SWEEP, self._look)
         self._changed = asyncio.Event()
 
@@ -209,7 +210,7 @@ class Courier:
         self.ledger.fail(parcel.entry, reason)
         parcel.failures += 1
         callback, rules, now = self._find_callback(), self._rules, self._loop.time()
-        delay = min(callback.backoff * parcel.failures, callback.longest) / rules.speed
+        delay = callback.find_delay(parcel.failures) / rules.speed
         if now + delay - parcel.entry.due >= rules.expiry / rules.speed:
             self.ledger.expire(parcel.entry)
             if parcel.is_kept and self._outbox is not None:
@@ -223,10 +224,11 @@ class Courier:
 
     def _arm(self) -> None:
         """Wake up for the first of the parked."""
-        if self._parked and (self._timer is None or self._timer.when() > self._parked[0][0]):
+        if self._parked and (self._timer is None or self._wakes_at > self._parked[0][0]):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(self._parked[0][0], self._release)
+            self._wakes_at = self._parked[0][0]  # uvloop's handles do not always know it
+            self._timer = self._loop.call_at(self._wakes_at, self._release)
 
     def _release(self) -> None:
         self._timer = None

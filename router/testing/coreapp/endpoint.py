@@ -65,7 +65,7 @@ def read_url(url: str, *, headers: Mapping[str, str] | None = None) -> Endpoint:
         ) from error
     if parts.scheme not in _PORTS or not host:
         raise RouterError(f"{url!r} is no URL: give one such as https://host/path")
-    if any(not "!" <= one <= "~" for one in parts.path + parts.query):
+    if any(not "!" <= one <= "~" for one in parts.netloc + parts.path + parts.query):
         raise RouterError(
             f"{url!r} holds spaces or letters that must be escaped: write them as %XX"
         )

@@ -106,6 +106,10 @@ class Callback(msgspec.Struct, frozen=True):
     backoff: float
     longest: float
 
+    def find_delay(self, failures: int) -> float:
+        """Return the seconds until the next attempt: each failure adds ``backoff`` to them."""
+        return min(self.backoff * failures, self.longest)
+
 
 class ApplicationSettings:
     """What was set, and what is in force.

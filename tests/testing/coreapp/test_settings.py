@@ -84,3 +84,12 @@ def test_pass_through_once_on_may_stay_or_go() -> None:
 
     assert settings.read()["pass_through"] is False
     assert settings.pending() == ["pass_through"]
+
+
+def test_delays_grow_by_the_same_each_time() -> None:
+    """3, 6, 9 … seconds, up to a quarter of an hour, which then repeats."""
+    callback = made().in_force()
+    delays = [callback.find_delay(failures) for failures in range(1, 303)]
+
+    assert delays[:4] == [3, 6, 9, 12]
+    assert delays[298:] == [897, 900, 900, 900]
