@@ -40,6 +40,18 @@ def decode(body: bytes) -> object:
     return data
 
 
+def find(data: object, *path: str | int) -> object:
+    """Return what is at the end of ``path`` in decoded JSON; None where nothing is there."""
+    for step in path:
+        if isinstance(data, dict) and isinstance(step, str):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and len(data) > step:
+            data = data[step]
+        else:
+            return None
+    return data
+
+
 def _decode_leniently(body: bytes) -> object:
     try:
         return json.loads(body.decode("utf-8"))

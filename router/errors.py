@@ -61,6 +61,19 @@ class Unavailable(RouterError):
         self.retry_after = retry_after
 
 
+class Refused(RouterError):
+    """An API that was asked answered that it will not; holds its words, and no secret of ours.
+
+    Args:
+        reason: What it answered, and what to do.
+        status: The status of its answer.
+    """
+
+    def __init__(self, reason: str, *, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 def trace(error: BaseException) -> str:
     """Return where ``error`` came from, line by line, and its type, for a log.
 

@@ -11,6 +11,7 @@ HIDDEN = "***"
 _PRIVATE = r"secret|passw|pwd|token|credential|authorization|(?:api|private)_?key"
 _PRIVATE_KEY = re.compile(_PRIVATE, re.IGNORECASE)
 _PRIVATE_QUERY = re.compile(rf"([?&][^=&#\s]*(?:{_PRIVATE})[^=&#\s]*=)[^&#\s]+", re.IGNORECASE)
+_PATH_SECRET = re.compile(r"(/webhooks/[^/?#\s]+/)[^/?#\s]+")
 _USERINFO = re.compile(r"(?<=://)\S+(?=@)")
 _REFERENCES = ("env:", "file:")
 
@@ -48,6 +49,11 @@ def mask_database(url: str) -> str:
     except (ArgumentError, ValueError):
         return HIDDEN
     return _PRIVATE_QUERY.sub(rf"\1{HIDDEN}", shown)
+
+
+def mask_callback(url: str) -> str:
+    """Return the URL of a route of ours without credentials, those in its path too."""
+    return _PATH_SECRET.sub(rf"\1{HIDDEN}", _mask_text(url))
 
 
 def _mask_text(text: str) -> str:

@@ -10,6 +10,7 @@ import uvicorn
 
 from router.app import Router
 from router.errors import RouterError
+from router.tls import ServerTls
 
 GRACE = 10  # seconds that a stop waits for requests under way
 
@@ -36,20 +37,26 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(router: Router, *, host: str, port: int) -> AsyncIterator[Serving]:
+async def serving(
+    router: Router, *, host: str, port: int, tls: ServerTls | None = None
+) -> AsyncIterator[Serving]:
     """Run ``router`` and take requests for it; both end with the block.
 
-    Its plugins and its database are checked before the port is bound. In the main thread the server
-    takes over SIGINT and SIGTERM; once it is there, whoever wants them can take them back.
+    Certificates, plugins and database are checked, in this order, before the port is bound. In the
+    main thread the server takes over SIGINT and SIGTERM; once it is there, whoever wants them can
+    take them back.
 
     Args:
         router: What to serve.
         host: The address to listen at.
         port: The port; 0 takes one that is free.
+        tls: What makes it HTTPS; None serves HTTP.
 
     Raises:
+        ConfigError: A file of ``tls`` is missing or is not what it should be.
         RouterError: The router cannot start, or the port cannot be bound.
     """
+    context = tls.make_context() if tls else None
     config = uvicorn.Config(
         router.asgi(),
         lifespan="off",  # it is entered here, so that its errors are told as what they are
@@ -58,6 +65,7 @@ async def serving(router: Router, *, host: str, port: int) -> AsyncIterator[Serv
         proxy_headers=False,  # nothing asks for the client's address
         server_header=False,
         timeout_graceful_shutdown=GRACE,
+        ssl_context_factory=(lambda _config, _default: context) if context else None,
     )
     server = uvicorn.Server(config)
     async with router:
@@ -65,7 +73,8 @@ async def serving(router: Router, *, host: str, port: int) -> AsyncIterator[Serv
             running = asyncio.ensure_future(server.serve([listening]))
             while not (server.started or running.done()):
                 await asyncio.sleep(0.01)
-            served = Serving(_address_of(listening), server, running)
+            scheme = "https" if context else "http"
+            served = Serving(_address_of(listening, scheme=scheme), server, running)
             try:
                 yield served
             finally:
@@ -86,6 +95,6 @@ def _bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _address_of(listening: socket.socket) -> str:
+def _address_of(listening: socket.socket, *, scheme: str) -> str:
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import click
 from sqlalchemy.exc import DBAPIError
 
+from router.cli.cloud import group as cloud
 from router.cli.config import config
+from router.cli.coreapp import group as coreapp
 from router.cli.db import db
 from router.cli.dead import dead
 from router.cli.demo import demo
@@ -17,12 +19,15 @@ from router.cli.plugins import plugins
 from router.cli.replay import replay
 from router.cli.send import send
 from router.cli.serve import serve, worker
+from router.cli.simulate import simulate
 from router.cli.subscriptions import subscriptions
 from router.cli.workers import workers
 from router.errors import RouterError
 
 COMMANDS: Sequence[click.Command] = (
+    cloud,
     config,
+    coreapp,
     db,
     dead,
     demo,
@@ -33,6 +38,7 @@ COMMANDS: Sequence[click.Command] = (
     replay,
     send,
     serve,
+    simulate,
     subscriptions,
     worker,
     workers,

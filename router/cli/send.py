@@ -1,7 +1,7 @@
 """`router send`: a file is posted to a receiver, signed as its source demands."""
 
 import dataclasses
-import ipaddress
+from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -11,11 +11,14 @@ import httpx2
 from router.assembly import make_sources
 from router.cli import output
 from router.cli.settings import plugins_dir, with_config
+from router.cli.tls import cacert_option
 from router.config import Config
 from router.errors import RouterError, UnknownName
 from router.host import Host
 from router.options import explain_unknown
+from router.outgoing import explain_tls, is_here
 from router.sources import Source
+from router.tls import trust
 
 TIMEOUT = 30.0  # seconds
 MAX_DETAIL = 500  # characters of an answer that is no problem document
@@ -31,14 +34,15 @@ MAX_DETAIL = 500  # characters of an answer that is no problem document
     show_default=True,
     help="Where the router is.",
 )
+@cacert_option("ROUTER_CACERT")
 @plugins_dir
 @with_config
-def send(found: Config, *, file: BinaryIO, source: str, url: str) -> None:
+def send(found: Config, *, file: BinaryIO, source: str, url: str, cacert: Path | None) -> None:
     """Post FILE, signed, as its provider would.
 
     FILE may be - for stdin.
     """
-    answer = post(make_source(found, source), file.read(), url=url)
+    answer = post(make_source(found, source), file.read(), url=url, authorities=cacert)
     output.print_text(f"{answer.status_code} {answer.reason_phrase}".rstrip())
     if answer.status_code != httpx2.codes.OK:
         output.note(output.clean(explain(answer)))
@@ -60,8 +64,16 @@ def make_source(config: Config, name: str) -> Source:
     return make_sources(alone, host)[0]
 
 
-def post(source: Source, body: bytes, *, url: str) -> httpx2.Response:
+def post(
+    source: Source, body: bytes, *, url: str, authorities: Path | None = None
+) -> httpx2.Response:
     """Send ``body`` as it is, with what ``source`` asks for, and return the answer.
+
+    Args:
+        source: Whose credentials are used.
+        body: What is sent.
+        url: Where the router is.
+        authorities: A file with the CAs to trust; None trusts whom the system trusts.
 
     Raises:
         RouterError: There is none.
@@ -76,9 +88,12 @@ def post(source: Source, body: bytes, *, url: str) -> httpx2.Response:
             content=body,
             headers=headers,
             timeout=TIMEOUT,
-            trust_env=not _is_here(url),  # a proxy would look for the router on its own machine
+            verify=trust(authorities) if authorities else True,
+            trust_env=not is_here(url),  # a proxy would look for the router on its own machine
         )
     except httpx2.ConnectError as error:
+        if said := explain_tls(error, url=url):
+            raise RouterError(said) from None
         raise RouterError(
             f"nothing answers at {url} ({error}): start it with `router serve`, "
             "or name another place with --url"
@@ -96,12 +111,3 @@ def explain(answer: httpx2.Response) -> str:
         problem = None
     detail = problem.get("detail") if isinstance(problem, dict) else None
     return str(detail or answer.text.strip()[:MAX_DETAIL] or "The answer gives no reason.")
-
-
-def _is_here(url: str) -> bool:
-    """Whether ``url`` leads to this machine."""
-    try:
-        host = httpx2.URL(url).host
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except (httpx2.InvalidURL, ValueError):
-        return False

@@ -13,9 +13,11 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from router.app import Router
 from router.cli.settings import plugins_dir, with_config
+from router.cli.tls import with_tls
 from router.config import Config
 from router.errors import ConfigError
 from router.serving import serving
+from router.tls import ServerTls
 
 logger = logging.getLogger("router.serve")
 
@@ -34,15 +36,16 @@ or see a router at work first: router demo"""
 @click.option("--host", default="127.0.0.1", envvar="ROUTER_HOST", show_default=True)
 @click.option("--port", default=8000, envvar="ROUTER_PORT", show_default=True, type=int)
 @click.option("--no-worker", is_flag=True, help="Only receive; handlers run in `router worker`.")
+@with_tls
 @plugins_dir
 @with_config
-def serve(found: Config, *, host: str, port: int, no_worker: bool) -> None:
+def serve(found: Config, *, host: str, port: int, no_worker: bool, tls: ServerTls | None) -> None:
     """Receive notifications, and deliver their events to the plugins."""
     configure_logging()
     if not found.sources:
         raise ConfigError(ADVICE.format(where=found.file or "The configuration"))
     router = Router.from_settings(found, delivers=not no_worker)
-    run(receive(router, host=host, port=port, names=list(found.sources)))
+    run(receive(router, host=host, port=port, tls=tls, names=list(found.sources)))
 
 
 @click.command()
@@ -55,9 +58,11 @@ def worker(found: Config) -> None:
     run(deliver(router))
 
 
-async def receive(router: Router, *, host: str, port: int, names: Sequence[str]) -> None:
+async def receive(
+    router: Router, *, host: str, port: int, tls: ServerTls | None, names: Sequence[str]
+) -> None:
     """Serve the router until a signal comes; its plugins are checked before the port is bound."""
-    async with serving(router, host=host, port=port) as served:
+    async with serving(router, host=host, port=port, tls=tls) as served:
         tune_interpreter()
 
         async def leave() -> None:

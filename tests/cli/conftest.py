@@ -116,9 +116,12 @@ def start(environ: dict[str, str]) -> Start:
 
 @pytest.fixture
 def on_terminal(environ: dict[str, str]) -> Callable[..., Result]:
-    """Runs a command on a terminal, at which ``typed`` is entered; what it shows is in ``out``."""
+    """Runs a command on a terminal; what it shows is in ``out``.
 
-    def on_terminal(*arguments: str, typed: str = "", **changes: str) -> Result:
+    At this terminal ``typed`` is entered, as soon as ``prompt`` is shown.
+    """
+
+    def on_terminal(*arguments: str, typed: str = "", prompt: str = "", **changes: str) -> Result:
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             command(arguments),
@@ -126,30 +129,33 @@ def on_terminal(environ: dict[str, str]) -> Callable[..., Result]:
             stdout=theirs,
             stderr=theirs,
             env=environ | {"TERM": "xterm-256color"} | changes,
+            start_new_session=True,  # lest it find the terminal of whoever runs the tests
         ) as process:
             os.close(theirs)
-            os.write(ours, typed.encode())
             limit = threading.Timer(LIMIT, process.kill)
             limit.start()
-            shown = _read_all(ours)
+            shown = _read_until(ours, prompt.encode()) if prompt else b""
+            os.write(ours, typed.encode())
+            shown += _read_until(ours, None)
             limit.cancel()
             os.close(ours)
-            return Result(process.wait(), shown.replace("\r\n", "\n"), "")
+            return Result(process.wait(), shown.decode().replace("\r\n", "\n"), "")
 
     return on_terminal
 
 
-def _read_all(terminal: int) -> str:
-    """Read what a terminal shows until nobody has it open any more."""
+def _read_until(terminal: int, prompt: bytes | None) -> bytes:
+    """Read what a terminal shows, up to a prompt or until nobody has it open any more."""
     shown = b""
-    while True:
+    while prompt is None or prompt not in shown:
         try:
             more = os.read(terminal, 4096)
         except OSError:  # how Linux says that the other end is closed
             more = b""
         if not more:
-            return shown.decode()
+            break
         shown += more
+    return shown
 
 
 def command(arguments: Sequence[str]) -> list[str]:

@@ -1,8 +1,6 @@
 """Tests of `router send`: a file reaches a receiver as its provider would send it."""
 
-import re
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,8 @@ import pytest
 
 from router.log import EventLog
 from tests import samples
-from tests.cli.conftest import Run, command
+from tests.cli.conftest import Run
+from tests.cli.served import served
 
 SETTINGS = """
 [sources.wa]
@@ -34,19 +33,9 @@ def url(environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The address of a router that serves these settings."""
     (tmp_path / "router.toml").write_text(SETTINGS)
     monkeypatch.setenv("TEST_PASSWORD", "hunter2")
-    with subprocess.Popen(
-        command(["serve", "--port", "0", "--no-worker"]),
-        env=environ | {"TEST_PASSWORD": "hunter2"},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        told = (re.search(r"receiving at (\S+)/webhooks/", line) for line in process.stderr)
-        address = next(found[1] for found in told if found)
+    with served(environ | {"TEST_PASSWORD": "hunter2"}) as address:
         monkeypatch.setenv("ROUTER_URL", address)
         yield address
-        process.terminate()
-        assert process.wait() == 0
 
 
 def test_a_file_is_signed_and_accepted(url: str, log: EventLog, run: Run, tmp_path: Path) -> None:
