@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -15,12 +16,16 @@ import click
 from rich.console import Console
 
 from router.cli import output
+from router.cli.live import play_live, print_live
+from router.cli.selection import duration
+from router.cli.simulation import Traffic
 from router.demo.play import play
 from router.demo.project import write_project
 from router.demo.scene import Scene
 from router.errors import RouterError
 
 PLAIN_WIDTH = 92
+GRACE = 10.0  # seconds for the last answers
 
 
 @click.command()
@@ -32,13 +37,32 @@ PLAIN_WIDTH = 92
     type=click.Path(path_type=Path, file_okay=False),
     help="A new folder to work in, which is kept; default: a temporary one.",
 )
-def demo(*, keep: bool, folder: Path | None) -> None:
+@click.option("--live", is_flag=True, help="Traffic instead of a story, until Ctrl-C.")
+@click.option(
+    "--rate",
+    default=50.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="With --live: notifications a second.",
+)
+@click.option("--for", "seconds", metavar="TIME", type=duration, help="With --live: for how long.")
+def demo(
+    *, keep: bool, folder: Path | None, live: bool, rate: float, seconds: float | None
+) -> None:
     """See a router at work: a short story, told over HTTP on this machine alone."""
+    if live and keep:
+        raise click.UsageError("Either --live or --keep.")
+    if seconds is not None and not live:
+        raise click.UsageError("--for needs --live.")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
     try:
         with _make_folder(folder, keep=keep) as place:
-            play(write_project(place), make_scene(), command=find_command(), keep=keep)
+            settings = write_project(place)
+            if live:
+                show_traffic(settings, rate=rate, seconds=seconds)
+            else:
+                play(settings, make_scene(), command=find_command(), keep=keep)
     except OSError as error:
         raise RouterError(f"the demo cannot go on: {error}") from error
     finally:
@@ -55,16 +79,31 @@ class Screen(Console):
         raise click.exceptions.Exit(0)
 
 
+def show_traffic(settings: Path, *, rate: float, seconds: float | None) -> None:
+    """Let the shop's traffic flow, and sum up."""
+    seed = secrets.randbits(32)
+    traffic = Traffic(rate=rate, seconds=seconds, most=None, grace=GRACE)
+    summary = play_live(settings, traffic, console=make_console(), seed=seed)
+    print_live(summary, seed=seed)
+    if summary.acknowledged < summary.notifications:
+        raise click.exceptions.Exit(3)
+
+
 def make_scene() -> Scene:
     """Return the scene for stdout: colours and pauses on a terminal, plain text elsewhere."""
+    pause = time.sleep if sys.stdout.isatty() else lambda _: None
+    return Scene(make_console(), pause=pause)
+
+
+def make_console() -> Screen:
+    """Return the console for stdout, with escape codes on a terminal that wants them."""
     is_terminal = output.is_terminal()
-    console = Screen(
+    return Screen(
         force_terminal=is_terminal,
         color_system="auto" if is_terminal else None,
         width=None if sys.stdout.isatty() else PLAIN_WIDTH,
         highlight=False,
     )
-    return Scene(console, pause=time.sleep if sys.stdout.isatty() else lambda _: None)
 
 
 def find_command() -> str:

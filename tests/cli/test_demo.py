@@ -216,3 +216,35 @@ def test_a_terminal_decides_on_colours(
             assert os.read(leader, 100) == expected
     finally:
         os.close(leader)
+
+
+def test_traffic_flows_and_is_summed_up(demo: Start, temporary: Path) -> None:
+    """With --live, figures come each second, everything is acknowledged, and nothing is left."""
+    with demo("--live", "--rate", "40", "--for", "1.5s") as process:
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (0, "")
+    *lines, last = re.findall(r"^(\d+) sent, (\d+) acknowledged, (\d+) events, lag \d+$", out, re.M)
+    assert lines
+    assert last[:2] == ("60", "60")
+    assert re.search(r"^notifications: +60, ", out, re.MULTILINE)
+    assert re.search(rf"^events: +{last[2]}$", out, re.MULTILINE)
+    assert list(temporary.iterdir()) == []
+
+
+def test_ctrl_c_sums_live_traffic_up(demo: Start, temporary: Path) -> None:
+    """Without an end of its own it flows until Ctrl-C, and then still tells the sums."""
+    with demo("--live") as process:
+        read_until(process, "sent, ")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (0, "")
+    assert "acknowledged: " in out
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--live", "--keep"], ["--for", "1s"]])
+def test_options_of_one_demo_mean_nothing_to_the_other(run: Run, words: list[str]) -> None:
+    """What would have no effect is refused."""
+    assert run("demo", *words).code == 2

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 import ssl
 from collections.abc import Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -12,6 +13,8 @@ import msgspec
 from router.errors import RouterError
 
 _PORTS = {"http": 80, "https": 443}
+_HELP = "give one such as https://host/path"
+_PASSWORD = re.compile(r"//[^/]*@")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -53,29 +56,23 @@ def read_url(url: str, *, headers: Mapping[str, str] | None = None) -> Endpoint:
     Raises:
         RouterError: It is no URL that can be posted to.
     """
+    shown = _PASSWORD.sub("//…@", url)  # what was in it is nobody else's business
     try:
         parts = urlsplit(url)
-        port = parts.port
-        host = (parts.hostname or "").encode(
-            "idna" if "xn--" in url or not url.isascii() else "ascii"
-        )
-    except ValueError as error:  # UnicodeError is one
-        raise RouterError(
-            f"{url!r} is no URL: {error}; give one such as https://host/path"
-        ) from error
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise RouterError(f"{shown!r} is no URL: {error}; {_HELP}") from error
     if parts.scheme not in _PORTS or not host:
-        raise RouterError(f"{url!r} is no URL: give one such as https://host/path")
-    if any(not "!" <= one <= "~" for one in parts.netloc + parts.path + parts.query):
-        raise RouterError(
-            f"{url!r} holds spaces or letters that must be escaped: write them as %XX"
-        )
+        raise RouterError(f"{shown!r} is no URL: {_HELP}")
+    if any(not "!" <= one <= "~" for one in url):
+        raise RouterError(f"{shown!r} is no URL: write what is beyond ASCII, and spaces, as %XX")
     lines = {"host": parts.netloc.rpartition("@")[2], "user-agent": "router-simulate"}
     lines |= {"content-type": "application/json", **_authorise(parts), **(headers or {})}
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     written = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
     head = f"POST {target} HTTP/1.1\r\n{written}content-length: ".encode("latin-1")
     scheme = parts.scheme
-    return Endpoint(host.decode(), port or _PORTS[scheme], scheme == "https", head)
+    return Endpoint(host, port or _PORTS[scheme], scheme == "https", head)
 
 
 def make_context(extra_ca: str = "") -> ssl.SSLContext:

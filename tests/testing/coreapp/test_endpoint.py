@@ -1,0 +1,40 @@
+"""Callback URLs, and the requests that are written for them."""
+
+import pytest
+
+from router.errors import RouterError
+from router.testing.coreapp.endpoint import read_url
+
+
+def test_a_request_is_a_whole_one() -> None:
+    """It has the target with its query, the host with its port, and the length of its body."""
+    endpoint = read_url("http://shop.example:8080/a%20b?c=d", headers={"x-made-up": "1"})
+
+    assert (endpoint.host, endpoint.port, endpoint.is_tls) == ("shop.example", 8080, False)
+    assert endpoint.write_request(b"{}") == (
+        b"POST /a%20b?c=d HTTP/1.1\r\n"
+        b"host: shop.example:8080\r\n"
+        b"user-agent: router-simulate\r\n"
+        b"content-type: application/json\r\n"
+        b"x-made-up: 1\r\n"
+        b"content-length: 2\r\n\r\n{}"
+    )
+
+
+def test_the_port_follows_from_the_scheme() -> None:
+    """Without a port it is 443 for HTTPS; without a path, the root."""
+    endpoint = read_url("https://[::1]")
+
+    assert (endpoint.host, endpoint.port, endpoint.is_tls) == ("::1", 443, True)
+    assert endpoint.head.startswith(b"POST / HTTP/1.1\r\nhost: [::1]\r\n")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me:pass@a/b", "http://me:pass@a b/", "http://me:pass@a:b/c", "http://me:pass@/é"]
+)
+def test_an_error_keeps_a_password(url: str) -> None:
+    """What is no URL is refused without repeating the credentials in it."""
+    with pytest.raises(RouterError, match="is no URL") as caught:
+        read_url(url)
+
+    assert "pass" not in str(caught.value)
