@@ -53,7 +53,8 @@ class Router:
     """Receives notifications and delivers their events; nothing runs before it is entered.
 
     Args:
-        database: A URL, or an engine that the caller keeps and disposes of.
+        database: A URL, or an engine that the caller keeps and disposes of; two of its connections
+            are kept for writing.
         sources: Where notifications come from; each is served at ``/webhooks/{its name}``.
         plugins: Modules or objects whose hooks are called. A `Host` that has loaded others, from
             files or installed distributions, may be given instead.
