@@ -41,7 +41,7 @@ class EventLog:
     """An event log in a database that `router db upgrade` has prepared.
 
     Args:
-        database: A URL, an engine, or an open `Store`.
+        database: A URL, an engine, or an open `Store`; see there.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
 
     Example: ``for event in EventLog("sqlite:///router.db").read(): print(event.type)``

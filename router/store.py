@@ -29,7 +29,8 @@ class Store:
     """The one place that knows which engine is underneath.
 
     Args:
-        database: A URL, or an engine that the caller keeps and disposes of.
+        database: A URL, or an engine that the caller keeps and disposes of; two of its connections
+            are kept for writing until `close`.
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
         create: Whether a SQLite file that does not exist is made.
@@ -146,4 +147,7 @@ def _translated() -> Iterator[None]:
         advice = "; make it with `router db upgrade`" if words.startswith("no such table") else ""
         raise Unavailable(f"the database does not take it now: {words}{advice}") from error
     except PoolTimeout as error:
-        raise Unavailable("all connections to the database are in use") from error
+        raise Unavailable(
+            "all connections to the database are in use: give its pool more of them, two of which "
+            "are kept for writing"
+        ) from error

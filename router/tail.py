@@ -71,21 +71,21 @@ class Tail:
         """Note, from any thread, that the log has grown.
 
         Args:
-            events: By these, in their order. If they follow on what is kept, they are kept without
-                being read; if not, or if there are none, the log is read.
+            events: By these, in their order. If they follow on what is kept without a gap, they are
+                kept without being read; if not, or if there are none, the log is read.
         """
         # Whoever appends does not wait for readers; that they read for themselves costs less.
         if not events or not self._lock.acquire(blocking=False):
             self._is_stale = True
             return
         try:
-            if self._start is None or events[0].position > self._end + 1:
+            fresh = [event for event in events if event.position > self._end]
+            if self._start is None or not _is_next(fresh, self._end):
                 self._is_stale = True
-            elif events[-1].position > self._end:
+            elif fresh:
                 self._looked_at = self._now()
-                fresh = [event for event in events if event.position > self._end]
                 wanted = Wanted(self._matching.types, None)
-                self._keep(list(filter(wanted.includes, fresh)), reached=events[-1].position)
+                self._keep(list(filter(wanted.includes, fresh)), reached=fresh[-1].position)
         finally:
             self._lock.release()
 
@@ -142,7 +142,8 @@ class Tail:
         self._is_stale = False  # before the look: what comes during it may be missed by it
         self._looked_at = now
         page = self._log.read_page(after=self._end, limit=PAGE, matching=self._matching)
-        self._is_stale = self._is_stale or not page.is_last
+        if not page.is_last:
+            self._is_stale = True
         self._keep(page.events, reached=page.reached)
 
     def _keep(self, events: Sequence[Event], *, reached: int) -> None:
@@ -182,6 +183,15 @@ class Tail:
                 size += len(notification.body)
             found.append(msgspec.structs.replace(event, notification=notification))
         return Page(found, max(after, end), is_last=not self._is_stale)
+
+
+def _is_next(events: Sequence[Event], end: int) -> bool:
+    """Whether ``events`` are all there is between ``end`` and the last of them.
+
+    They need not be: of a batch that was appended in parts another process may have come between
+    two of them, or the outcome of one may be unknown.
+    """
+    return all(event.position == at for at, event in enumerate(events, end + 1))
 
 
 def _sizes(events: Sequence[Event]) -> list[int]:
