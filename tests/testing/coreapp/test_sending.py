@@ -151,7 +151,7 @@ def test_what_is_not_on_disk_is_lost_at_a_restart() -> None:
     [(b"", 1), (b"HTTP/1.1 503 Later\r\ncontent-length: 0\r\n\r\n", 0)],
 )
 def test_what_was_sent_and_not_answered_stays_in_doubt(answer: bytes, unanswered: int) -> None:
-    """The ledger tells of what is lost whether it was sent and not answered: it may have arrived."""
+    """The ledger tells which of the lost the receiver may have: those sent and never answered."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65_536)
