@@ -58,7 +58,7 @@ def test_all_arrives_once_whenever_the_router_is_killed(
             flow = threads.submit(coreapp.play, rate=RATE, most=NOTIFICATIONS)
             installation.kill(server, after=first)
         for moment in others:
-            if chance.random() < 0.5:  # the Coreapp is, too: it has kept all on disk
+            if chance.random() < 0.5:  # the Coreapp is restarted, too: it has kept all on disk
                 restarts += 1
                 coreapp.restart()
             with installation.serve() as server:
