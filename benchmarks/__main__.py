@@ -7,7 +7,7 @@ from types import ModuleType
 
 import msgspec
 
-from benchmarks import ingest
+from benchmarks import ingest, simulate
 from benchmarks.delivery import (
     backlog,
     concurrency,
@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "backlog": backlog,
     "transactional": transactional,
     "statements": statements,
+    "simulate": simulate,
 }
 
 

@@ -34,8 +34,11 @@ def test_every_block_is_of_a_kind_that_is_tried() -> None:
 
 
 @of_kind("console")
-def test_commands_take_what_is_shown(kind: str, text: str) -> None:
+def test_commands_take_what_is_shown(
+    kind: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each command line is one that the command line takes."""
+    monkeypatch.chdir(tmp_path)  # for the files that they open to write
     for line in text.splitlines():
         prompt, name, *rest = shlex.split(line, comments=True)
         assert (prompt, name) == ("$", "router")

@@ -25,7 +25,7 @@ tasks = []
 
 async def append(self, entry):
     tasks.append(asyncio.ensure_future(append_later(self, entry)))
-    return Appended((1,), 0)
+    return Appended((), 1)
 
 def append_late(self, entries):
     time.sleep(0.2)

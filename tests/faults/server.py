@@ -20,7 +20,7 @@ adapter = "whatsapp"
 verification = "none"
 """
 COMMAND = "from router.cli import main; main()"
-_ADDRESS = re.compile(r"receiving at http://127\.0\.0\.1:(?P<port>[0-9]+)/webhooks/wa")
+_ADDRESS = re.compile(r"receiving at https?://127\.0\.0\.1:(?P<port>[0-9]+)/webhooks/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class Server:
 def serve(
     folder: Path, *options: str, program: str = COMMAND, under: Sequence[str] = ()
 ) -> Iterator[Server]:
-    """Start ``router serve`` in ``folder`` on a free port; it is killed with the block.
+    """Start ``router serve`` in ``folder``; it is killed with the block.
 
     Args:
         folder: Where its settings and its database are.
-        options: Of the command.
+        options: Of the command; without ``--port``, it takes a port that is free.
         program: The Python program that runs the command.
         under: A command to start it under.
     """

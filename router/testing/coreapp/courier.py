@@ -185,13 +185,14 @@ class Courier:
         if route.endpoint is None:  # such a route opens no connection
             return
         self._busy[connection] = (parcel, route)
-        parcel.entry.under_way = True
+        parcel.entry.unanswered += 1
         body, secret = parcel.outgoing.body, self._rules.secret
         connection.send(route.endpoint.write_request(body, secret=secret))
 
     def _note(self, connection: Connection, status: int | None, reason: str) -> None:
         """Take note of how a request ended."""
         parcel, route = self._busy.pop(connection)
+        parcel.entry.unanswered -= status is not None
         if route is not self._route:  # the URL was changed meanwhile
             connection.abort()
         elif connection.is_open:

@@ -25,11 +25,11 @@ class Entry:
         size: Bytes.
         events: The natural ids of the events in it; see `router.testing.shop.identify`.
         due: When it was to be sent first, in seconds of the event loop's clock.
-        attempts: Requests so far.
+        attempts: Attempts so far, those included that found nobody to send to.
         state: ``lost`` is what a Coreapp forgot when it restarted.
         reasons: Why attempts failed, each with how often.
-        under_way: Whether a request was under way when it was lost or given up, so that nobody
-            knows whether the receiver has it.
+        unanswered: Requests that were sent and got no answer, one that is under way included: if
+            it is lost or given up after any, nobody knows whether the receiver has it.
         latency: Seconds from due to acknowledged.
     """
 
@@ -42,7 +42,7 @@ class Entry:
     attempts: int = 0
     state: State = "waiting"
     reasons: Counter[str] = field(default_factory=Counter)
-    under_way: bool = False
+    unanswered: int = 0
     latency: float | None = None
 
     def as_line(self) -> Mapping[str, object]:
@@ -56,7 +56,7 @@ class Entry:
             "state": self.state,
             "attempts": self.attempts,
             "reasons": self.reasons,
-            "under_way": self.under_way,
+            "unanswered": self.unanswered,
             "latency_ms": None if self.latency is None else round(self.latency * 1000, 3),
         }
 
@@ -80,7 +80,7 @@ class Summary(msgspec.Struct, frozen=True):
         waiting: Neither acknowledged nor given up.
         expired: Given up, after their time.
         lost: Forgotten at a restart.
-        attempts: Requests.
+        attempts: Of all, those included that found nobody to send to.
         retried: Notifications that took more than one.
         failures: Why attempts failed, each with how often.
         bytes: Of all bodies, each once.
@@ -166,14 +166,12 @@ class Ledger:
 
     def fail(self, entry: Entry, reason: str) -> None:
         """Note why an attempt was no success."""
-        entry.under_way = False
         entry.reasons[reason] += 1
         self._failures[reason] += 1
 
     def acknowledge(self, entry: Entry, *, now: float) -> None:
         """Note that it was answered 200."""
         entry.latency = now - entry.due
-        entry.under_way = False
         self._latencies.append(entry.latency)
         self._settle(entry, "acknowledged")
 

@@ -146,6 +146,34 @@ def test_what_is_not_on_disk_is_lost_at_a_restart() -> None:
     asyncio.run(work())
 
 
+@pytest.mark.parametrize(
+    ("answer", "unanswered"),
+    [(b"", 1), (b"HTTP/1.1 503 Later\r\ncontent-length: 0\r\n\r\n", 0)],
+)
+def test_what_was_sent_and_not_answered_stays_in_doubt(answer: bytes, unanswered: int) -> None:
+    """The ledger tells which of the lost the receiver may have: those sent and never answered."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        writer.write(answer)
+        writer.close()
+
+    async def work() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        rules = Rules(allows_http=True)  # the next attempt is seconds away
+        async with server, make_coreapp(url, rules=rules, callback_persist=False) as coreapp:
+            coreapp.submit()
+            (entry,) = coreapp.ledger.entries.values()
+            while not entry.reasons:
+                await asyncio.sleep(0.01)
+            coreapp.restart()
+
+        assert (entry.state, entry.attempts, entry.unanswered) == ("lost", 1, unanswered)
+
+    asyncio.run(work())
+
+
 def test_a_switch_of_persistence_waits_for_the_restart() -> None:
     """Switched off, it is in force until the restart, which therefore loses nothing yet."""
 
