@@ -2,8 +2,10 @@
 
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -61,7 +63,11 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     type=click.FloatRange(0, min_open=True),
     help="How many times as fast retries follow, and expire.",
 )
-@click.option("--ledger", type=click.File("wb", lazy=False), help="Write each notification's fate.")
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A new file, for each notification's fate.",
+)
 @click.option("--certfile", type=_FILE, help="With --port: HTTPS with this certificate.")
 @click.option("--keyfile", type=_FILE, help="Its key.")
 @click.option(
@@ -84,11 +90,12 @@ def simulate(url: str | None, port: int | None, **given: Any) -> None:  # noqa: 
     _refuse_others(given, is_coreapp=port is not None)
     seed = given["seed"] if given["seed"] is not None else secrets.randbits(32)
     shop = _make_shop(given, seed=seed, default="onprem" if url is None else "cloud")
-    ledger = Ledger(given["ledger"], keeps=False)
-    if url is not None:
-        _load(shop, url, given, ledger=ledger)
-    else:
-        _host(shop, port or 0, given, ledger=ledger)
+    with _opening(given["ledger"]) as file:
+        ledger = Ledger(file, keeps=False)
+        if url is not None:
+            _load(shop, url, given, ledger=ledger)
+        else:
+            _host(shop, port or 0, given, ledger=ledger)
     summary = ledger.summarise()
     print_summary(summary, seed=seed, as_json=given["as_json"])
     if summary.acknowledged < summary.notifications:
@@ -109,6 +116,34 @@ def _refuse_others(given: dict[str, Any], *, is_coreapp: bool) -> None:
         raise click.UsageError("--keyfile needs --certfile.")
     if given["https"] and given["certfile"]:
         raise click.UsageError("Either --https or --certfile.")
+
+
+@contextmanager
+def _opening(path: Path | None) -> Iterator[BinaryIO | None]:
+    """Open a file for the ledger: a new one, since what is there may be the proof of another run.
+
+    One that nothing was written to does not outlive a failure, so that it can be tried again.
+    """
+    if path is None:
+        yield None
+        return
+    is_new = path.is_file() or not path.exists()  # else a pipe or a device
+    try:
+        file = path.open("xb" if is_new else "wb")
+    except FileExistsError:
+        raise RouterError(
+            f"{path} exists, and a ledger takes the place of no file: name another with --ledger,"
+            " or remove that one"
+        ) from None
+    except OSError as error:
+        raise RouterError(f"the ledger cannot be written: {error}") from error
+    with file:
+        try:
+            yield file
+        except BaseException:
+            if is_new and file.tell() == 0:
+                path.unlink()
+            raise
 
 
 def _make_shop(given: dict[str, Any], *, seed: int, default: Shape) -> Shop:

@@ -152,6 +152,37 @@ def test_where_nobody_is_it_fails(run: Run) -> None:
     assert f"no connection to 127.0.0.1 port {port}: nothing answers: connection" in result.err
 
 
+def test_a_ledger_takes_the_place_of_no_file(run: Run, tmp_path: Path) -> None:
+    """A file that exists is refused and keeps what it holds, whoever listens."""
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text("the proof of yesterday")
+    result = run("simulate", "--to", f"http://127.0.0.1:{find_port()}", "--ledger", str(ledger))
+
+    assert (result.code, result.out) == (1, "")
+    assert f"{ledger} exists" in result.err
+    assert ledger.read_text() == "the proof of yesterday"
+
+
+def test_without_a_receiver_no_ledger_is_left(run: Run, tmp_path: Path) -> None:
+    """Where nothing could be sent there is no file, so that the same command can be repeated."""
+    ledger = tmp_path / "ledger.jsonl"
+    for _ in range(2):
+        result = run("simulate", "--to", f"http://127.0.0.1:{find_port()}", "--ledger", str(ledger))
+        assert "nothing answers" in result.err
+
+    assert not ledger.exists()
+
+
+def test_a_ledger_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    """It is said before anything is sent, with the file."""
+    ledger = tmp_path / "none" / "ledger.jsonl"
+    result = run("simulate", "--to", f"http://127.0.0.1:{find_port()}", "--ledger", str(ledger))
+
+    assert result.code == 1
+    assert "the ledger cannot be written: " in result.err
+    assert str(ledger) in result.err
+
+
 @pytest.mark.parametrize("url", ["webhook.your-domain", "ftp://a/b", "http://", "http://a b/c"])
 def test_what_is_no_url_is_refused(run: Run, url: str) -> None:
     """It says how a URL looks."""
