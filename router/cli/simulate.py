@@ -24,6 +24,7 @@ from router.testing.coreapp.routes import Rules
 from router.testing.shop.facts import Shape
 from router.testing.shop.people import LARGEST
 from router.testing.shop.shop import Mix, Shop
+from router.tls import read_authorities
 
 _SHARE = click.FloatRange(0, 1)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -184,7 +185,7 @@ def _load(shop: Shop, url: str, given: dict[str, Any], *, ledger: Ledger) -> Non
         connections=given["connections"],
         ledger=ledger,
         headers=_make_headers(given),
-        extra_ca=_read(given["ca"]) if given["ca"] else "",
+        extra_ca=read_authorities(given["ca"]).decode("ascii", "ignore") if given["ca"] else "",
     )
     run(work)
 
@@ -198,13 +199,6 @@ def _make_headers(given: dict[str, Any]) -> dict[str, str]:
     if given["token"]:
         return {"authorization": f"Bearer {Secret(given['token']).resolve()}"}
     return {}
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("ascii")
-    except (OSError, ValueError) as error:
-        raise RouterError(f"{file} cannot be read as PEM: {error}") from error
 
 
 def _host(shop: Shop, port: int, given: dict[str, Any], *, ledger: Ledger) -> None:

@@ -285,3 +285,12 @@ def test_a_callback_over_tls(tmp_path: Path, run: Run) -> None:
     assert result.code == 1
     assert "the certificate is not trusted" in result.err
     assert "--ca" in result.err
+
+
+def test_a_ca_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+    """What holds no certificate is named, before anything is sent."""
+    (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\nbad\n")
+    result = run("simulate", "--to", "https://127.0.0.1:1/x", "--ca", "bad.pem")
+
+    assert (result.code, result.out) == (1, "")
+    assert "bad.pem holds no certificate that can be read" in result.err
