@@ -18,13 +18,12 @@ from router.secrets import Secret
 from router.testing.certificates import make_certificate
 from router.testing.coreapp.coreapp import Coreapp
 from router.testing.coreapp.endpoint import write_basic
-from router.testing.coreapp.hosting import Certificate
 from router.testing.coreapp.ledger import Ledger
 from router.testing.coreapp.routes import Rules
 from router.testing.shop.facts import Shape
 from router.testing.shop.people import LARGEST
 from router.testing.shop.shop import Mix, Shop
-from router.tls import read_authorities
+from router.tls import ServerTls, read_authorities
 
 _SHARE = click.FloatRange(0, 1)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -205,10 +204,11 @@ def _host(shop: Shop, port: int, given: dict[str, Any], *, ledger: Ledger) -> No
     with tempfile.TemporaryDirectory(prefix="router-simulate-") as folder:
         certificate, ca = None, None
         if given["certfile"]:
-            certificate = Certificate(given["certfile"], given["keyfile"])
+            certificate = ServerTls(certfile=given["certfile"], keyfile=given["keyfile"])
         elif given["https"]:
             made = make_certificate(Path(folder))
-            certificate, ca = Certificate(made.certfile, made.keyfile), made.ca
+            certificate = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+            ca = made.ca
         coreapp = Coreapp(
             port=port,
             certificate=certificate,

@@ -11,16 +11,22 @@ import ssl
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from router.log import EventLog
 from router.testing.certificates import make_certificate
 from router.testing.shop import identify
-from tests.cli.conftest import Run, Start, command
+from tests.cli.conftest import Result, Run, Start, command
 
 SECRET = "made-up"
 SETTINGS = f"""\
@@ -285,6 +291,21 @@ def test_a_callback_over_tls(tmp_path: Path, run: Run) -> None:
     assert result.code == 1
     assert "the certificate is not trusted" in result.err
     assert "--ca" in result.err
+
+
+def test_a_locked_key_is_refused(on_terminal: Callable[..., Result], tmp_path: Path) -> None:
+    """Nobody is asked for a pass phrase: the key is named, and what to do."""
+    made = make_certificate(tmp_path)
+    key = load_pem_private_key(made.keyfile.read_bytes(), None)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"made up"))
+    )
+    words = ["--port", "0", "--certfile", str(made.certfile), "--keyfile", str(locked)]
+    result = on_terminal("simulate", *words)
+
+    assert result.code == 1
+    assert f"no private key can be read from {locked}" in " ".join(result.out.split())
 
 
 def test_a_ca_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ import pytest
 from router.errors import RouterError
 from router.testing import certificates
 from router.testing.certificates import make_certificate
-from router.testing.coreapp import Certificate, running_coreapp
+from router.testing.coreapp import running_coreapp
+from router.tls import ServerTls
 
 
 def test_a_coreapp_speaks_https(tmp_path: Path) -> None:
     """Whoever trusts the authority reaches the API; whoever does not is warned off."""
     made = make_certificate(tmp_path)
-    with running_coreapp(certificate=Certificate(made.certfile, made.keyfile)) as coreapp:
+    with running_coreapp(
+        certificate=ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+    ) as coreapp:
         assert coreapp.url.startswith("https://127.0.0.1:")
         login = f"{coreapp.url}/v1/users/login"
         context = ssl.create_default_context(cafile=made.ca)
@@ -48,7 +51,7 @@ def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "server.pem").write_text("nothing")
 
     with (
-        pytest.raises(RouterError, match="certificate cannot be used"),
-        running_coreapp(certificate=Certificate(tmp_path / "server.pem")),
+        pytest.raises(RouterError, match=r"server\.pem holds no certificate"),
+        running_coreapp(certificate=ServerTls(certfile=tmp_path / "server.pem")),
     ):
         pass

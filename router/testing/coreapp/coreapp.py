@@ -12,7 +12,7 @@ from typing import Self
 from router.testing.coreapp.accounts import ADMIN, LIFETIME, PASSWORD, Account, Accounts
 from router.testing.coreapp.api import Api, Trust
 from router.testing.coreapp.courier import Courier
-from router.testing.coreapp.hosting import Certificate, hosting
+from router.testing.coreapp.hosting import hosting
 from router.testing.coreapp.ledger import Ledger
 from router.testing.coreapp.outbox import Outbox
 from router.testing.coreapp.playing import play, settle
@@ -21,6 +21,7 @@ from router.testing.coreapp.settings import ApplicationSettings, Json
 from router.testing.coreapp.troubles import Troubles
 from router.testing.shop.facts import Outgoing
 from router.testing.shop.shop import Shop
+from router.tls import ServerTls
 
 VERSION = "v2.53.1"
 CARE = "care"  # an account that is no admin; its password is the admin's
@@ -62,7 +63,7 @@ class Coreapp:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        certificate: Certificate | None = None,
+        certificate: ServerTls | None = None,
         password: str = PASSWORD,
         settings: Mapping[str, object] | None = None,
         version: str = VERSION,
