@@ -2,13 +2,14 @@
 
 import ssl
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from router.errors import RouterError
-from router.testing import certificates
 from router.testing.certificates import make_certificate
 from router.testing.coreapp import running_coreapp
 from router.tls import ServerTls
@@ -40,10 +41,18 @@ def test_without_the_extra_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where trustme is missing, the message names the extra."""
-    monkeypatch.setattr(certificates, "trustme", None)
+    monkeypatch.setitem(sys.modules, "trustme", None)
 
-    with pytest.raises(RouterError, match=r"notification-router\[testing\]"):
+    with pytest.raises(RouterError, match=r'its extra "testing"'):
         make_certificate(tmp_path)
+
+
+def test_commands_do_without_the_extra() -> None:
+    """Only making a certificate loads what makes it."""
+    code = "import sys, router.cli.simulate; print({'trustme', 'cryptography'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout == "set()\n"
 
 
 def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
