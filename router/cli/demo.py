@@ -17,7 +17,7 @@ from rich.console import Console
 
 from router.cli import output
 from router.cli.live import play_live, print_live
-from router.cli.selection import duration
+from router.cli.selection import Number, duration
 from router.cli.simulation import Traffic
 from router.demo.play import play
 from router.demo.project import write_project
@@ -42,7 +42,7 @@ GRACE = 10.0  # seconds for the last answers
     "--rate",
     default=50.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="With --live: notifications a second.",
 )
 @click.option("--for", "seconds", metavar="TIME", type=duration, help="With --live: for how long.")

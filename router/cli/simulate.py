@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from router.cli import output
-from router.cli.selection import duration
+from router.cli.selection import Number, duration
 from router.cli.serve import run
 from router.cli.simulation import Traffic, host, load, print_summary
 from router.errors import RouterError
@@ -25,7 +25,7 @@ from router.testing.shop.people import LARGEST
 from router.testing.shop.shop import Mix, Shop
 from router.tls import ServerTls, read_authorities
 
-_SHARE = click.FloatRange(0, 1)
+_SHARE = Number(0, 1)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Instead: be a Coreapp, whose settings API listens at this port, and which sends to the"
     " callback that is set there. SIGHUP restarts it.",
 )
-@click.option("--rate", default=200.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--rate", default=200.0, show_default=True, type=Number(0, min_open=True))
 @click.option(
     "--for", "seconds", metavar="TIME", type=duration, help="Such as 60s; else to Ctrl-C."
 )
@@ -60,7 +60,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--speed",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="How many times as fast retries follow, and expire.",
 )
 @click.option(

@@ -244,7 +244,9 @@ def test_ctrl_c_sums_live_traffic_up(demo: Start, temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [["--live", "--keep"], ["--for", "1s"]])
+@pytest.mark.parametrize(
+    "words", [["--live", "--keep"], ["--for", "1s"], ["--live", "--rate", "inf"]]
+)
 def test_options_of_one_demo_mean_nothing_to_the_other(run: Run, words: list[str]) -> None:
     """What would have no effect is refused."""
     assert run("demo", *words).code == 2

@@ -209,6 +209,10 @@ def test_what_is_no_url_is_refused(run: Run, url: str) -> None:
         (["--to", "http://a", "--user", "a"], "--user is NAME:SECRET"),
         (["--to", "http://a", "--for", "soon"], "is not a duration"),
         (["--to", "http://a", "--rate", "0"], "0"),
+        (["--to", "http://a", "--rate", "nan"], "nan is no finite number"),
+        (["--to", "http://a", "--rate", "inf"], "inf is no finite number"),
+        (["--to", "http://a", "--speed", "inf"], "inf is no finite number"),
+        (["--to", "http://a", "--reorder", "nan"], "nan is no finite number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run: Run, words: list[str], said: str) -> None:
