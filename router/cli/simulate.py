@@ -76,7 +76,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--allow-http", is_flag=True, help="With --port: send to callbacks without TLS, too.")
 @output.json_option
 def simulate(url: str | None, port: int | None, **given: Any) -> None:  # noqa: ANN401  # options
-    r"""Send what a made-up shop on WhatsApp would cause, and keep account of it.
+    """Send what a made-up shop on WhatsApp would cause, and keep account of it.
 
     What is not answered 200 is sent again, after 3, 6, 9 … seconds, for 24 hours. In the end, and
     on Ctrl-C, the sums are printed: exit 0 if all was acknowledged, 3 if not.
@@ -84,7 +84,7 @@ def simulate(url: str | None, port: int | None, **given: Any) -> None:  # noqa: 
     \b
     router simulate --to http://127.0.0.1:8000/webhooks/wa --secret env:WA_SECRET --for 60s
     router simulate --port 9090 --allow-http
-    """
+    """  # noqa: D301  # the character itself tells click to leave the lines as they are
     if (url is None) == (port is None):
         raise click.UsageError("Say where to send with --to URL, or be a Coreapp with --port PORT.")
     _refuse_others(given, is_coreapp=port is not None)

@@ -319,3 +319,10 @@ def test_a_ca_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
 
     assert (result.code, result.out) == (1, "")
     assert "bad.pem holds no certificate that can be read" in result.err
+
+
+def test_the_help_shows_commands_as_they_are_typed(run: Run) -> None:
+    """Each example stands on a line of its own."""
+    lines = [line.strip() for line in run("simulate", "--help").out.splitlines()]
+
+    assert "router simulate --port 9090 --allow-http" in lines
