@@ -35,7 +35,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--port",
     type=click.IntRange(0, 65535),
     help="Instead: be a Coreapp, whose settings API listens at this port, and which sends to the"
-    " callback that is set there. SIGHUP restarts it.",
+    " callback that is set there. SIGUSR1 restarts it.",
 )
 @click.option("--rate", default=200.0, show_default=True, type=Number(0, min_open=True))
 @click.option(

@@ -53,10 +53,11 @@ class Ending:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self) -> None:
-        """Take SIGINT and SIGTERM from now on."""
+        """Take SIGINT, SIGTERM, and SIGHUP unless `nohup` wants that ignored, from now on."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.wish)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self.wish)
 
     def wish(self) -> None:
         """End what runs now."""
@@ -137,7 +138,7 @@ async def load(
 
 
 async def host(coreapp: Coreapp, traffic: Traffic, *, tell: Callable[[Coreapp], None]) -> None:
-    """Run a Coreapp; its traffic flows once a callback URL is set. SIGHUP restarts it.
+    """Run a Coreapp; its traffic flows once a callback URL is set. SIGUSR1 restarts it.
 
     Args:
         coreapp: The Coreapp.
@@ -150,7 +151,7 @@ async def host(coreapp: Coreapp, traffic: Traffic, *, tell: Callable[[Coreapp], 
     ending = Ending()
     async with coreapp:
         ending.listen()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, coreapp.restart)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, coreapp.restart)
         tell(coreapp)
         async with telling(coreapp.ledger):
             await ending.run(_play_once_set(coreapp, traffic))

@@ -133,9 +133,9 @@ def test_what_is_refused_is_told(served: str, start: Start) -> None:
     assert re.search(r"^failures: +answered 401: \d+$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_sums_up(served: str, start: Start, ending: signal.Signals) -> None:
-    """Ctrl-C ends the traffic, waits for the last answers and prints the sums."""
+    """Ctrl-C ends the traffic, as a closed terminal does; the last answers come, then the sums."""
     with start(
         "simulate", "--to", f"{served}/wa", "--secret", SECRET, "--json", "--ledger", "l"
     ) as process:
@@ -224,7 +224,7 @@ def test_what_makes_no_sense_is_refused(run: Run, words: list[str], said: str) -
 
 
 def test_it_is_a_coreapp(served: str, start: Start) -> None:
-    """With --port it tells how to log in, sends once a callback is set, and SIGHUP restarts it."""
+    """With --port it tells how to log in, sends once a callback is set, and SIGUSR1 restarts it."""
     with start(
         *("simulate", "--port", "0", "--https", "--allow-http", "--rate", "500"),
         *("--max-notifications", "30", "--json"),
@@ -239,7 +239,7 @@ def test_it_is_a_coreapp(served: str, start: Start) -> None:
         with trusting(pem, url) as http:
             login = http.post("/v1/users/login", auth=(name, password)).json()["users"][0]
             header = {"authorization": f"Bearer {login['token']}"}
-            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGUSR1)
             callback = served.replace("//", f"//coreapp:{SECRET}@") + "/op"
             patch = {"webhooks": {"url": callback}}
             answer = http.patch("/v1/settings/application", json=patch, headers=header)
@@ -248,6 +248,18 @@ def test_it_is_a_coreapp(served: str, start: Start) -> None:
 
     assert process.returncode == 0
     assert json.loads(out)["data"]["acknowledged"] == 30
+
+
+def test_a_closed_terminal_ends_a_coreapp(start: Start) -> None:
+    """Without a terminal nobody could end it, so that it ends with that."""
+    with start("simulate", "--port", "0") as process:
+        while "Ctrl-C" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "notifications: " in out
 
 
 def trusting(pem: str, url: str) -> httpx2.Client:
