@@ -79,10 +79,15 @@ class Ending:
 
     async def settle(self, courier: Courier, *, grace: float) -> None:
         """Wait for the last answers, shorter where somebody wants it to end."""
-        if self._signals > 1:
-            return
         seconds = min(grace, PATIENCE) if self._signals else grace
-        await self.run(settle(courier, seconds=seconds))
+        await self.wait(settle(courier, seconds=seconds))
+
+    async def wait(self, work: Coroutine[None, None, None]) -> None:
+        """Run what the end waits for, unless a second signal came."""
+        if self._signals > 1:
+            work.close()
+        else:
+            await self.run(work)
 
 
 async def load(
@@ -220,7 +225,6 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
         return
     figures = [latency.p50, latency.p99, latency.max]
     shown = ["-" if value is None else f"{value:g} ms" for value in figures]
-    failures = [f"{reason}: {times}" for reason, times in summary.failures.items()]
     output.print_fields(
         {
             "notifications": f"{summary.notifications}, {summary.copies} of them copies",
@@ -230,7 +234,7 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
             "expired": summary.expired,
             "lost": summary.lost,
             "attempts": f"{summary.attempts}; {summary.retried} notifications took several",
-            "failures": failures,
+            "failures": list_failures(summary),
             "latency": f"p50 {shown[0]}, p99 {shown[1]}, max {shown[2]}",
             "behind": f"{summary.behind_ms:g} ms at most",
             "bytes": summary.bytes,
@@ -238,3 +242,8 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
             "seed": seed,
         }
     )
+
+
+def list_failures(summary: Summary) -> list[str]:
+    """Return why attempts failed, each reason with how often."""
+    return [f"{reason}: {times}" for reason, times in summary.failures.items()]
