@@ -12,7 +12,7 @@ import click
 from router.cli import output
 from router.cli.selection import Number, duration
 from router.cli.serve import run
-from router.cli.simulation import Traffic, host, load, print_summary
+from router.cli.simulation import Traffic, advise, host, load, print_summary
 from router.errors import RouterError
 from router.secrets import Secret
 from router.testing.certificates import make_certificate
@@ -98,6 +98,8 @@ def simulate(url: str | None, port: int | None, **given: Any) -> None:  # noqa: 
             _host(shop, port or 0, given, ledger=ledger)
     summary = ledger.summarise()
     print_summary(summary, seed=seed, as_json=given["as_json"])
+    if advice := advise(summary):
+        output.note(advice)
     if summary.acknowledged < summary.notifications:
         raise click.exceptions.Exit(3)
 

@@ -247,3 +247,19 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
 def list_failures(summary: Summary) -> list[str]:
     """Return why attempts failed, each reason with how often."""
     return [f"{reason}: {times}" for reason, times in summary.failures.items()]
+
+
+_CREDENTIALS = "what proves the origin: --secret, or --user, --token or what is in the URL"
+_CHECKS = {
+    "answered 401": _CREDENTIALS,
+    "answered 403": _CREDENTIALS,
+    "answered 404": "the URL's path: a router receives at /webhooks/NAME, as in [sources.NAME]",
+}
+
+
+def advise(summary: Summary) -> str:
+    """Return what to check where the receiver took nothing, always for the same sort of reason."""
+    reason = next(iter(summary.failures), "")  # the most frequent
+    if summary.acknowledged or not reason or not summary.failures.keys() <= _CHECKS.keys():
+        return ""
+    return f"Nothing was acknowledged, {reason}: check {_CHECKS[reason]}"

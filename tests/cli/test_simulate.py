@@ -120,17 +120,25 @@ def test_a_seed_repeats_the_traffic(served: str, start: Start) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_what_is_refused_is_told(served: str, start: Start) -> None:
-    """Where not all is acknowledged, it exits 3 and says why."""
+@pytest.mark.parametrize(
+    ("source", "status", "check"), [("wa", 401, "--secret"), ("none", 404, "/webhooks/NAME")]
+)
+def test_what_is_refused_is_told(
+    served: str, start: Start, source: str, status: int, check: str
+) -> None:
+    """Where not all is acknowledged, it exits 3 and says why, and what to check."""
     with start(
-        *("simulate", "--to", f"{served}/wa", "--secret", "wrong", "--max-notifications", "5"),
-        *("--grace", "0.5s"),
+        *("simulate", "--to", f"{served}/{source}", "--secret", "wrong"),
+        *("--max-notifications", "5", "--grace", "0.5s"),
     ) as process:
-        out, _ = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
 
     assert process.returncode == 3
     assert re.search(r"^waiting: +5$", out, re.MULTILINE)
-    assert re.search(r"^failures: +answered 401: \d+$", out, re.MULTILINE)
+    assert re.search(rf"^failures: +answered {status}: \d+$", out, re.MULTILINE)
+    assert err.count("\n") == 1
+    assert f"answered {status}: check " in err
+    assert check in err
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
