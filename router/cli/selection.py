@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -65,7 +65,10 @@ class Number(click.FloatRange):
     """A number within bounds, which neither `inf` nor `nan` is, whatever the bounds."""
 
     def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,  # noqa: ANN401  # as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> float:
         """Read it."""
         number = float(super().convert(value, param, ctx))

@@ -269,7 +269,8 @@ def test_a_second_signal_ends_the_waiting() -> None:
     """What waits for answers, or for plugins, is left by the next signal, and not begun after."""
 
     async def work() -> None:
-        ending, begun = Ending(), []
+        ending = Ending()
+        begun: list[int] = []
 
         async def wait() -> None:
             begun.append(len(begun))
