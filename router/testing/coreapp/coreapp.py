@@ -19,7 +19,7 @@ from router.testing.coreapp.playing import play, settle
 from router.testing.coreapp.routes import Rules
 from router.testing.coreapp.settings import ApplicationSettings, Json
 from router.testing.coreapp.troubles import Troubles
-from router.testing.shop.facts import Outgoing
+from router.testing.shop.facts import Posting
 from router.testing.shop.shop import Shop
 from router.tls import ServerTls
 
@@ -95,7 +95,7 @@ class Coreapp:
         self._folder = folder
         self._running = AsyncExitStack()
         self._courier: Courier | None = None
-        self._drawn: Iterator[Outgoing] = iter(())
+        self._drawn: Iterator[Posting] = iter(())
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
