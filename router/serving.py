@@ -1,7 +1,6 @@
 """A router behind an HTTP server of its own, as the command starts it."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from router.app import Router
-from router.errors import RouterError
+from router.listening import address_of, bind
 from router.tls import ServerTls
 
 GRACE = 10  # seconds that a stop waits for requests under way
@@ -69,32 +68,14 @@ async def serving(
     )
     server = uvicorn.Server(config)
     async with router:
-        with _bind(host, port) as listening:
+        with bind(host, port) as listening:
             running = asyncio.ensure_future(server.serve([listening]))
             while not (server.started or running.done()):
                 await asyncio.sleep(0.01)
             scheme = "https" if context else "http"
-            served = Serving(_address_of(listening, scheme=scheme), server, running)
+            served = Serving(address_of(listening, scheme=scheme), server, running)
             try:
                 yield served
             finally:
                 served.stop()
                 await served.wait()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except (OSError, OverflowError) as error:  # the latter where the number is no port
-        listening.close()
-        raise RouterError(
-            f"nothing can listen at {host} port {port}, {error}: choose another address or port"
-        ) from error
-    return listening
-
-
-def _address_of(listening: socket.socket, *, scheme: str) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -56,7 +56,7 @@ class ServerTls:
             _require_certificate(self.certfile)
             raise ConfigError(
                 f"no private key can be read from {key}: it must be PEM, and where it is "
-                "encrypted, its password must be given (--ssl-keyfile-password)"
+                "encrypted, its password must be given (router serve --ssl-keyfile-password)"
             ) from None
 
 

@@ -15,13 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router import Router
 from router.serving import serving
-from router.testing.coreapp import Certificate
 from router.testing.coreapp.hosting import hosting
 from router.tls import ServerTls
 
 
 @contextmanager
-def hosted(app: ASGIApp, *, certificate: Certificate | None = None) -> Iterator[str]:
+def hosted(app: ASGIApp, *, certificate: ServerTls | None = None) -> Iterator[str]:
     """Serve ``app`` while the block lasts; yields its address."""
     with _in_thread(lambda: hosting(app, certificate=certificate)) as url:
         yield url

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     1: "alerts bell bodies breaker clock config crew errors events filters gate layers"
     " lending masks options paths periodic progress rests schema secrets slots threads turns",
-    2: "audit bulk cloud coreapp dedicated dedupe letters migrate outgoing plugin_tables retry rows"
-    " sources sqlite store tiling tls verification",
+    2: "audit bulk cloud coreapp dedicated dedupe letters listening migrate outgoing plugin_tables"
+    " retry rows sources sqlite store tiling tls verification",
     3: "hookspecs log tail",
     4: "agenda backlog claims dead handlers intents lanes ledger parking replay_lanes rest"
     " retention roster status unowned writer",

@@ -13,8 +13,7 @@ import trustme
 from router.errors import ConfigError, Refused, RouterError
 from router.outgoing import Outgoing, is_here, require_https
 from router.testing.certificates import Made, make_certificate
-from router.testing.coreapp import Certificate
-from router.tls import trust, trust_also
+from router.tls import ServerTls, trust, trust_also
 from tests.hosted import Parrot, hosted
 
 
@@ -24,9 +23,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make_certificate(tmp_path_factory.mktemp("made"), "127.0.0.1")
 
 
-def as_certificate(made: Made) -> Certificate:
+def as_certificate(made: Made) -> ServerTls:
     """What a server proves itself with."""
-    return Certificate(made.certfile, made.keyfile)
+    return ServerTls(certfile=made.certfile, keyfile=made.keyfile)
 
 
 @contextmanager
@@ -153,7 +152,7 @@ def test_an_expired_certificate_is_told(tmp_path: Path) -> None:
     issued.private_key_and_cert_chain_pem.write_to_path(both)
     ca.cert_pem.write_to_path(authority)
     with (
-        hosted(Parrot(), certificate=Certificate(both)) as url,
+        hosted(Parrot(), certificate=ServerTls(certfile=both)) as url,
         pytest.raises(RouterError, match=r"has expired: renew it there"),
     ):
         Outgoing(url=url, what="the API", trusted=trust(authority)).ask("GET", "/")

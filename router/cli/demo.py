@@ -17,15 +17,17 @@ from rich.console import Console
 
 from router.cli import output
 from router.cli.live import play_live, print_live
-from router.cli.selection import duration
+from router.cli.selection import Number, duration
 from router.cli.simulation import Traffic
 from router.demo.play import play
 from router.demo.project import write_project
 from router.demo.scene import Scene
 from router.errors import RouterError
+from router.testing.coreapp.ledger import Ledger
 
 PLAIN_WIDTH = 92
 GRACE = 10.0  # seconds for the last answers
+RATE = 50.0  # notifications a second
 
 
 @click.command()
@@ -40,27 +42,26 @@ GRACE = 10.0  # seconds for the last answers
 @click.option("--live", is_flag=True, help="Traffic instead of a story, until Ctrl-C.")
 @click.option(
     "--rate",
-    default=50.0,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    help="With --live: notifications a second.",
+    type=Number(0, min_open=True),
+    help=f"With --live: notifications a second; default: {RATE:g}.",
 )
 @click.option("--for", "seconds", metavar="TIME", type=duration, help="With --live: for how long.")
 def demo(
-    *, keep: bool, folder: Path | None, live: bool, rate: float, seconds: float | None
+    *, keep: bool, folder: Path | None, live: bool, rate: float | None, seconds: float | None
 ) -> None:
     """See a router at work: a short story, told over HTTP on this machine alone."""
     if live and keep:
         raise click.UsageError("Either --live or --keep.")
-    if seconds is not None and not live:
-        raise click.UsageError("--for needs --live.")
+    for name, value in (("--rate", rate), ("--for", seconds)):
+        if value is not None and not live:
+            raise click.UsageError(f"{name} needs --live.")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as Ctrl-C does
     try:
         with _make_folder(folder, keep=keep) as place:
             settings = write_project(place)
             if live:
-                show_traffic(settings, rate=rate, seconds=seconds)
+                show_traffic(settings, rate=rate or RATE, seconds=seconds)
             else:
                 play(settings, make_scene(), command=find_command(), keep=keep)
     except OSError as error:
@@ -80,11 +81,20 @@ class Screen(Console):
 
 
 def show_traffic(settings: Path, *, rate: float, seconds: float | None) -> None:
-    """Let the shop's traffic flow, and sum up."""
+    """Let the shop's traffic flow, and sum up, even where the plugins do not keep up with it."""
     seed = secrets.randbits(32)
     traffic = Traffic(rate=rate, seconds=seconds, most=None, grace=GRACE)
-    summary = play_live(settings, traffic, console=make_console(), seed=seed)
+    ledger, failure = Ledger(keeps=False), None
+    try:
+        play_live(settings, traffic, ledger=ledger, console=make_console(), seed=seed)
+    except RouterError as error:
+        if not ledger.count().sent:
+            raise
+        failure = error
+    summary = ledger.summarise()
     print_live(summary, seed=seed)
+    if failure is not None:
+        raise failure
     if summary.acknowledged < summary.notifications:
         raise click.exceptions.Exit(3)
 

@@ -15,7 +15,7 @@ from router import config, migrate
 from router.app import Router
 from router.cli import output
 from router.cli.serve import run
-from router.cli.simulation import Ending, Traffic
+from router.cli.simulation import Ending, Traffic, list_failures
 from router.demo.service import running
 from router.demo.story import ONLINE
 from router.errors import RouterError
@@ -54,17 +54,19 @@ class Figures(msgspec.Struct, frozen=True):
 Show = Callable[[Figures], None]
 
 
-def play_live(settings: Path, traffic: Traffic, *, console: Console, seed: int) -> Summary:
+def play_live(
+    settings: Path, traffic: Traffic, *, ledger: Ledger, console: Console, seed: int
+) -> None:
     """Let traffic flow into the demo's router until it is over, or until Ctrl-C.
+
+    Where nobody is in a hurry, every plugin has come to the end of the log when it returns.
 
     Args:
         settings: The project's `router.toml`.
         traffic: How much.
+        ledger: Where what is sent is entered.
         console: Where figures are shown: in place on a terminal, else a line a second.
         seed: Of the shop.
-
-    Returns:
-        The ledger's figures, once every plugin has come to the end of the log.
 
     Raises:
         RouterError: The router cannot start, or its plugins do not keep up.
@@ -72,7 +74,6 @@ def play_live(settings: Path, traffic: Traffic, *, console: Console, seed: int) 
     # Nothing of the environment: a demo must never find its way into somebody's real database.
     found = config.load(settings, environ={}, working=settings.parent, overrides={})
     store = Store(found.database, create=True)
-    ledger = Ledger(keeps=False)
     secret = (settings.parent / "secrets" / f"{ONLINE}-app-secret").read_text("utf-8").strip()
     shop = Shop(seed=seed, start=int(time.time()), pace=1 / traffic.rate)
     try:
@@ -90,7 +91,6 @@ def play_live(settings: Path, traffic: Traffic, *, console: Console, seed: int) 
             )
     finally:
         store.close()
-    return ledger.summarise()
 
 
 async def _flow(
@@ -116,7 +116,7 @@ async def _flow(
         )
         await ending.run(flow)
         await ending.settle(courier, grace=traffic.grace)
-        await _catch_up(log)
+        await ending.wait(_catch_up(log))
     finally:
         watching.cancel()
         courier.close()
@@ -189,6 +189,8 @@ def print_live(summary: Summary, *, seed: int) -> None:
         {
             "notifications": f"{summary.notifications}, {summary.copies} of them copies",
             "acknowledged": summary.acknowledged,
+            "waiting": summary.waiting,
+            "failures": list_failures(summary),
             "events": summary.events,
             "latency": f"p50 {latency.p50 or 0:g} ms, p99 {latency.p99 or 0:g} ms",
             "seed": seed,

@@ -2,28 +2,30 @@
 
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from router.cli import output
-from router.cli.selection import duration
+from router.cli.selection import Number, duration
 from router.cli.serve import run
-from router.cli.simulation import Traffic, host, load, print_summary
+from router.cli.simulation import Traffic, advise, host, load, print_summary
 from router.errors import RouterError
 from router.secrets import Secret
 from router.testing.certificates import make_certificate
 from router.testing.coreapp.coreapp import Coreapp
 from router.testing.coreapp.endpoint import write_basic
-from router.testing.coreapp.hosting import Certificate
 from router.testing.coreapp.ledger import Ledger
 from router.testing.coreapp.routes import Rules
 from router.testing.shop.facts import Shape
 from router.testing.shop.people import LARGEST
 from router.testing.shop.shop import Mix, Shop
+from router.tls import ServerTls, read_authorities
 
-_SHARE = click.FloatRange(0, 1)
+_SHARE = Number(0, 1)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -33,9 +35,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--port",
     type=click.IntRange(0, 65535),
     help="Instead: be a Coreapp, whose settings API listens at this port, and which sends to the"
-    " callback that is set there. SIGHUP restarts it.",
+    " callback that is set there. SIGUSR1 restarts it.",
 )
-@click.option("--rate", default=200.0, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option("--rate", default=200.0, show_default=True, type=Number(0, min_open=True))
 @click.option(
     "--for", "seconds", metavar="TIME", type=duration, help="Such as 60s; else to Ctrl-C."
 )
@@ -58,10 +60,14 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--speed",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="How many times as fast retries follow, and expire.",
 )
-@click.option("--ledger", type=click.File("wb", lazy=False), help="Write each notification's fate.")
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A new file, for each notification's fate.",
+)
 @click.option("--certfile", type=_FILE, help="With --port: HTTPS with this certificate.")
 @click.option("--keyfile", type=_FILE, help="Its key.")
 @click.option(
@@ -70,7 +76,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--allow-http", is_flag=True, help="With --port: send to callbacks without TLS, too.")
 @output.json_option
 def simulate(url: str | None, port: int | None, **given: Any) -> None:  # noqa: ANN401  # options
-    r"""Send what a made-up shop on WhatsApp would cause, and keep account of it.
+    """Send what a made-up shop on WhatsApp would cause, and keep account of it.
 
     What is not answered 200 is sent again, after 3, 6, 9 … seconds, for 24 hours. In the end, and
     on Ctrl-C, the sums are printed: exit 0 if all was acknowledged, 3 if not.
@@ -78,19 +84,22 @@ def simulate(url: str | None, port: int | None, **given: Any) -> None:  # noqa: 
     \b
     router simulate --to http://127.0.0.1:8000/webhooks/wa --secret env:WA_SECRET --for 60s
     router simulate --port 9090 --allow-http
-    """
+    """  # noqa: D301  # the character itself tells click to leave the lines as they are
     if (url is None) == (port is None):
         raise click.UsageError("Say where to send with --to URL, or be a Coreapp with --port PORT.")
     _refuse_others(given, is_coreapp=port is not None)
     seed = given["seed"] if given["seed"] is not None else secrets.randbits(32)
     shop = _make_shop(given, seed=seed, default="onprem" if url is None else "cloud")
-    ledger = Ledger(given["ledger"], keeps=False)
-    if url is not None:
-        _load(shop, url, given, ledger=ledger)
-    else:
-        _host(shop, port or 0, given, ledger=ledger)
+    with _opening(given["ledger"]) as file:
+        ledger = Ledger(file, keeps=False)
+        if url is not None:
+            _load(shop, url, given, ledger=ledger)
+        else:
+            _host(shop, port or 0, given, ledger=ledger)
     summary = ledger.summarise()
     print_summary(summary, seed=seed, as_json=given["as_json"])
+    if advice := advise(summary):
+        output.note(advice)
     if summary.acknowledged < summary.notifications:
         raise click.exceptions.Exit(3)
 
@@ -109,6 +118,34 @@ def _refuse_others(given: dict[str, Any], *, is_coreapp: bool) -> None:
         raise click.UsageError("--keyfile needs --certfile.")
     if given["https"] and given["certfile"]:
         raise click.UsageError("Either --https or --certfile.")
+
+
+@contextmanager
+def _opening(path: Path | None) -> Iterator[BinaryIO | None]:
+    """Open a file for the ledger: a new one, since what is there may be the proof of another run.
+
+    One that nothing was written to does not outlive a failure, so that it can be tried again.
+    """
+    if path is None:
+        yield None
+        return
+    is_new = path.is_file() or not path.exists()  # else a pipe or a device
+    try:
+        file = path.open("xb" if is_new else "wb")
+    except FileExistsError:
+        raise RouterError(
+            f"{path} exists, and a ledger takes the place of no file: name another with --ledger,"
+            " or remove that one"
+        ) from None
+    except OSError as error:
+        raise RouterError(f"the ledger cannot be written: {error}") from error
+    with file:
+        try:
+            yield file
+        except BaseException:
+            if is_new and file.tell() == 0:
+                path.unlink()
+            raise
 
 
 def _make_shop(given: dict[str, Any], *, seed: int, default: Shape) -> Shop:
@@ -149,7 +186,7 @@ def _load(shop: Shop, url: str, given: dict[str, Any], *, ledger: Ledger) -> Non
         connections=given["connections"],
         ledger=ledger,
         headers=_make_headers(given),
-        extra_ca=_read(given["ca"]) if given["ca"] else "",
+        extra_ca=read_authorities(given["ca"]).decode("ascii", "ignore") if given["ca"] else "",
     )
     run(work)
 
@@ -165,21 +202,15 @@ def _make_headers(given: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("ascii")
-    except (OSError, ValueError) as error:
-        raise RouterError(f"{file} cannot be read as PEM: {error}") from error
-
-
 def _host(shop: Shop, port: int, given: dict[str, Any], *, ledger: Ledger) -> None:
     with tempfile.TemporaryDirectory(prefix="router-simulate-") as folder:
         certificate, ca = None, None
         if given["certfile"]:
-            certificate = Certificate(given["certfile"], given["keyfile"])
+            certificate = ServerTls(certfile=given["certfile"], keyfile=given["keyfile"])
         elif given["https"]:
             made = make_certificate(Path(folder))
-            certificate, ca = Certificate(made.certfile, made.keyfile), made.ca
+            certificate = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+            ca = made.ca
         coreapp = Coreapp(
             port=port,
             certificate=certificate,

@@ -53,10 +53,11 @@ class Ending:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self) -> None:
-        """Take SIGINT and SIGTERM from now on."""
+        """Take SIGINT, SIGTERM, and SIGHUP unless `nohup` wants that ignored, from now on."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.wish)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self.wish)
 
     def wish(self) -> None:
         """End what runs now."""
@@ -78,10 +79,15 @@ class Ending:
 
     async def settle(self, courier: Courier, *, grace: float) -> None:
         """Wait for the last answers, shorter where somebody wants it to end."""
-        if self._signals > 1:
-            return
         seconds = min(grace, PATIENCE) if self._signals else grace
-        await self.run(settle(courier, seconds=seconds))
+        await self.wait(settle(courier, seconds=seconds))
+
+    async def wait(self, work: Coroutine[None, None, None]) -> None:
+        """Run what the end waits for, unless a second signal came."""
+        if self._signals > 1:
+            work.close()
+        else:
+            await self.run(work)
 
 
 async def load(
@@ -137,7 +143,7 @@ async def load(
 
 
 async def host(coreapp: Coreapp, traffic: Traffic, *, tell: Callable[[Coreapp], None]) -> None:
-    """Run a Coreapp; its traffic flows once a callback URL is set. SIGHUP restarts it.
+    """Run a Coreapp; its traffic flows once a callback URL is set. SIGUSR1 restarts it.
 
     Args:
         coreapp: The Coreapp.
@@ -150,7 +156,7 @@ async def host(coreapp: Coreapp, traffic: Traffic, *, tell: Callable[[Coreapp], 
     ending = Ending()
     async with coreapp:
         ending.listen()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, coreapp.restart)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, coreapp.restart)
         tell(coreapp)
         async with telling(coreapp.ledger):
             await ending.run(_play_once_set(coreapp, traffic))
@@ -219,7 +225,6 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
         return
     figures = [latency.p50, latency.p99, latency.max]
     shown = ["-" if value is None else f"{value:g} ms" for value in figures]
-    failures = [f"{reason}: {times}" for reason, times in summary.failures.items()]
     output.print_fields(
         {
             "notifications": f"{summary.notifications}, {summary.copies} of them copies",
@@ -229,7 +234,7 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
             "expired": summary.expired,
             "lost": summary.lost,
             "attempts": f"{summary.attempts}; {summary.retried} notifications took several",
-            "failures": failures,
+            "failures": list_failures(summary),
             "latency": f"p50 {shown[0]}, p99 {shown[1]}, max {shown[2]}",
             "behind": f"{summary.behind_ms:g} ms at most",
             "bytes": summary.bytes,
@@ -237,3 +242,24 @@ def print_summary(summary: Summary, *, seed: int, as_json: bool) -> None:
             "seed": seed,
         }
     )
+
+
+def list_failures(summary: Summary) -> list[str]:
+    """Return why attempts failed, each reason with how often."""
+    return [f"{reason}: {times}" for reason, times in summary.failures.items()]
+
+
+_CREDENTIALS = "what proves the origin: --secret, or --user, --token or what is in the URL"
+_CHECKS = {
+    "answered 401": _CREDENTIALS,
+    "answered 403": _CREDENTIALS,
+    "answered 404": "the URL's path: a router receives at /webhooks/NAME, as in [sources.NAME]",
+}
+
+
+def advise(summary: Summary) -> str:
+    """Return what to check where the receiver took nothing, always for the same sort of reason."""
+    reason = next(iter(summary.failures), "")  # the most frequent
+    if summary.acknowledged or not reason or not summary.failures.keys() <= _CHECKS.keys():
+        return ""
+    return f"Nothing was acknowledged, {reason}: check {_CHECKS[reason]}"

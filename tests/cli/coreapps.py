@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from router.testing.certificates import Made, make_certificate
-from router.testing.coreapp import Certificate, RunningCoreapp, running_coreapp
+from router.testing.coreapp import RunningCoreapp, running_coreapp
+from router.tls import ServerTls
 from tests.cli.conftest import Result, Run
 
 
@@ -42,7 +43,7 @@ def operating(
 ) -> Iterator[Operator]:
     """Run a Coreapp, whose tokens are kept in ``folder``, while the block lasts."""
     made = make_certificate(folder / "coreapp")
-    certificate = Certificate(made.certfile, made.keyfile)
+    certificate = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     with running_coreapp(certificate=certificate, **arguments) as coreapp:
         monkeypatch.setenv("TEST_PASSWORD", coreapp.password)

@@ -1,5 +1,6 @@
 """`router demo`: the first thing that anybody sees, from the first line to the last."""
 
+import asyncio
 import os
 import re
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from router.cli import live
 from router.cli.demo import make_scene
+from router.cli.simulation import Ending
+from router.errors import RouterError
 from tests.cli.conftest import Run, Start
 
 TITLES = [
@@ -241,10 +245,49 @@ def test_ctrl_c_sums_live_traffic_up(demo: Start, temporary: Path) -> None:
 
     assert (process.returncode, err) == (0, "")
     assert "acknowledged: " in out
+    assert re.search(r"^waiting: +0$", out, re.MULTILINE)
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [["--live", "--keep"], ["--for", "1s"]])
+def test_plugins_that_do_not_keep_up_are_told_after_the_sums(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traffic's figures are worth something on a slow machine, too."""
+
+    async def give_up(_: object) -> None:
+        raise RouterError("the plugins did not come to the end of the log")
+
+    monkeypatch.setattr(live, "_catch_up", give_up)
+    result = run("demo", "--live", "--for", "0.1s")
+
+    assert result.code == 1
+    assert "did not come to the end" in result.err
+    assert re.search(r"^notifications: +5, ", result.out, re.MULTILINE)
+
+
+def test_a_second_signal_ends_the_waiting() -> None:
+    """What waits for answers, or for plugins, is left by the next signal, and not begun after."""
+
+    async def work() -> None:
+        ending = Ending()
+        begun: list[int] = []
+
+        async def wait() -> None:
+            begun.append(len(begun))
+            await asyncio.Event().wait()
+
+        ending.wish()
+        asyncio.get_running_loop().call_later(0.01, ending.wish)
+        await ending.wait(wait())
+        await ending.wait(wait())
+        assert begun == [0]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "words", [["--live", "--keep"], ["--for", "1s"], ["--live", "--rate", "inf"]]
+)
 def test_options_of_one_demo_mean_nothing_to_the_other(run: Run, words: list[str]) -> None:
     """What would have no effect is refused."""
     assert run("demo", *words).code == 2

@@ -11,16 +11,22 @@ import ssl
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from router.log import EventLog
 from router.testing.certificates import make_certificate
 from router.testing.shop import identify
-from tests.cli.conftest import Run, Start, command
+from tests.cli.conftest import Result, Run, Start, command
 
 SECRET = "made-up"
 SETTINGS = f"""\
@@ -114,22 +120,30 @@ def test_a_seed_repeats_the_traffic(served: str, start: Start) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_what_is_refused_is_told(served: str, start: Start) -> None:
-    """Where not all is acknowledged, it exits 3 and says why."""
+@pytest.mark.parametrize(
+    ("source", "status", "check"), [("wa", 401, "--secret"), ("none", 404, "/webhooks/NAME")]
+)
+def test_what_is_refused_is_told(
+    served: str, start: Start, source: str, status: int, check: str
+) -> None:
+    """Where not all is acknowledged, it exits 3 and says why, and what to check."""
     with start(
-        *("simulate", "--to", f"{served}/wa", "--secret", "wrong", "--max-notifications", "5"),
-        *("--grace", "0.5s"),
+        *("simulate", "--to", f"{served}/{source}", "--secret", "wrong"),
+        *("--max-notifications", "5", "--grace", "0.5s"),
     ) as process:
-        out, _ = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
 
     assert process.returncode == 3
     assert re.search(r"^waiting: +5$", out, re.MULTILINE)
-    assert re.search(r"^failures: +answered 401: \d+$", out, re.MULTILINE)
+    assert re.search(rf"^failures: +answered {status}: \d+$", out, re.MULTILINE)
+    assert err.count("\n") == 1
+    assert f"answered {status}: check " in err
+    assert check in err
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_sums_up(served: str, start: Start, ending: signal.Signals) -> None:
-    """Ctrl-C ends the traffic, waits for the last answers and prints the sums."""
+    """Ctrl-C ends the traffic, as a closed terminal does; the last answers come, then the sums."""
     with start(
         "simulate", "--to", f"{served}/wa", "--secret", SECRET, "--json", "--ledger", "l"
     ) as process:
@@ -152,6 +166,37 @@ def test_where_nobody_is_it_fails(run: Run) -> None:
     assert f"no connection to 127.0.0.1 port {port}: nothing answers: connection" in result.err
 
 
+def test_a_ledger_takes_the_place_of_no_file(run: Run, tmp_path: Path) -> None:
+    """A file that exists is refused and keeps what it holds, whoever listens."""
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text("the proof of yesterday")
+    result = run("simulate", "--to", f"http://127.0.0.1:{find_port()}", "--ledger", str(ledger))
+
+    assert (result.code, result.out) == (1, "")
+    assert f"{ledger} exists" in result.err
+    assert ledger.read_text() == "the proof of yesterday"
+
+
+def test_without_a_receiver_no_ledger_is_left(run: Run, tmp_path: Path) -> None:
+    """Where nothing could be sent there is no file, so that the same command can be repeated."""
+    ledger = tmp_path / "ledger.jsonl"
+    for _ in range(2):
+        result = run("simulate", "--to", f"http://127.0.0.1:{find_port()}", "--ledger", str(ledger))
+        assert "nothing answers" in result.err
+
+    assert not ledger.exists()
+
+
+def test_a_ledger_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    """It is said before anything is sent, with the file."""
+    ledger = tmp_path / "none" / "ledger.jsonl"
+    result = run("simulate", "--to", f"http://127.0.0.1:{find_port()}", "--ledger", str(ledger))
+
+    assert result.code == 1
+    assert "the ledger cannot be written: " in result.err
+    assert str(ledger) in result.err
+
+
 @pytest.mark.parametrize("url", ["webhook.your-domain", "ftp://a/b", "http://", "http://a b/c"])
 def test_what_is_no_url_is_refused(run: Run, url: str) -> None:
     """It says how a URL looks."""
@@ -172,6 +217,10 @@ def test_what_is_no_url_is_refused(run: Run, url: str) -> None:
         (["--to", "http://a", "--user", "a"], "--user is NAME:SECRET"),
         (["--to", "http://a", "--for", "soon"], "is not a duration"),
         (["--to", "http://a", "--rate", "0"], "0"),
+        (["--to", "http://a", "--rate", "nan"], "nan is no finite number"),
+        (["--to", "http://a", "--rate", "inf"], "inf is no finite number"),
+        (["--to", "http://a", "--speed", "inf"], "inf is no finite number"),
+        (["--to", "http://a", "--reorder", "nan"], "nan is no finite number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run: Run, words: list[str], said: str) -> None:
@@ -183,7 +232,7 @@ def test_what_makes_no_sense_is_refused(run: Run, words: list[str], said: str) -
 
 
 def test_it_is_a_coreapp(served: str, start: Start) -> None:
-    """With --port it tells how to log in, sends once a callback is set, and SIGHUP restarts it."""
+    """With --port it tells how to log in, sends once a callback is set, and SIGUSR1 restarts it."""
     with start(
         *("simulate", "--port", "0", "--https", "--allow-http", "--rate", "500"),
         *("--max-notifications", "30", "--json"),
@@ -198,7 +247,7 @@ def test_it_is_a_coreapp(served: str, start: Start) -> None:
         with trusting(pem, url) as http:
             login = http.post("/v1/users/login", auth=(name, password)).json()["users"][0]
             header = {"authorization": f"Bearer {login['token']}"}
-            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGUSR1)
             callback = served.replace("//", f"//coreapp:{SECRET}@") + "/op"
             patch = {"webhooks": {"url": callback}}
             answer = http.patch("/v1/settings/application", json=patch, headers=header)
@@ -207,6 +256,18 @@ def test_it_is_a_coreapp(served: str, start: Start) -> None:
 
     assert process.returncode == 0
     assert json.loads(out)["data"]["acknowledged"] == 30
+
+
+def test_a_closed_terminal_ends_a_coreapp(start: Start) -> None:
+    """Without a terminal nobody could end it, so that it ends with that."""
+    with start("simulate", "--port", "0") as process:
+        while "Ctrl-C" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "notifications: " in out
 
 
 def trusting(pem: str, url: str) -> httpx2.Client:
@@ -254,3 +315,34 @@ def test_a_callback_over_tls(tmp_path: Path, run: Run) -> None:
     assert result.code == 1
     assert "the certificate is not trusted" in result.err
     assert "--ca" in result.err
+
+
+def test_a_locked_key_is_refused(on_terminal: Callable[..., Result], tmp_path: Path) -> None:
+    """Nobody is asked for a pass phrase: the key is named, and what to do."""
+    made = make_certificate(tmp_path)
+    key = load_pem_private_key(made.keyfile.read_bytes(), None)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"made up"))
+    )
+    words = ["--port", "0", "--certfile", str(made.certfile), "--keyfile", str(locked)]
+    result = on_terminal("simulate", *words)
+
+    assert result.code == 1
+    assert f"no private key can be read from {locked}" in " ".join(result.out.split())
+
+
+def test_a_ca_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+    """What holds no certificate is named, before anything is sent."""
+    (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\nbad\n")
+    result = run("simulate", "--to", "https://127.0.0.1:1/x", "--ca", "bad.pem")
+
+    assert (result.code, result.out) == (1, "")
+    assert "bad.pem holds no certificate that can be read" in result.err
+
+
+def test_the_help_shows_commands_as_they_are_typed(run: Run) -> None:
+    """Each example stands on a line of its own."""
+    lines = [line.strip() for line in run("simulate", "--help").out.splitlines()]
+
+    assert "router simulate --port 9090 --allow-http" in lines

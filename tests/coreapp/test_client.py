@@ -11,7 +11,8 @@ from router import coreapp as public
 from router.coreapp import Coreapp
 from router.errors import ConfigError, Refused, RouterError
 from router.testing.certificates import Made, make_certificate
-from router.testing.coreapp import Certificate, RunningCoreapp, running_coreapp
+from router.testing.coreapp import RunningCoreapp, running_coreapp
+from router.tls import ServerTls
 from tests.hosted import Parrot, hosted
 
 PASSWORD = "Made-up-1!"
@@ -35,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def running(made: Made) -> Iterator[RunningCoreapp]:
     """A Coreapp that behaves, over HTTPS."""
     with running_coreapp(
-        certificate=Certificate(made.certfile, made.keyfile), password=PASSWORD
+        certificate=ServerTls(certfile=made.certfile, keyfile=made.keyfile), password=PASSWORD
     ) as running:
         yield running
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.testing.certificates import Made, make_certificate
-from router.testing.coreapp import Certificate, RunningCoreapp, running_coreapp
+from router.testing.coreapp import RunningCoreapp, running_coreapp
+from router.tls import ServerTls
 from tests.faults.server import COMMAND, Server, serve
 from tests.waiting import until
 
@@ -97,7 +98,7 @@ def installing(folder: Path) -> Iterator[Installation]:
     made, theirs = (make_certificate(folder / name) for name in ("router", "coreapp"))
     environ = {name: text for name, text in os.environ.items() if not name.startswith("ROUTER_")}
     environ["XDG_STATE_HOME"] = str(folder / "state")
-    certificate = Certificate(theirs.certfile, theirs.keyfile)
+    certificate = ServerTls(certfile=theirs.certfile, keyfile=theirs.keyfile)
     with reserve_port() as port, running_coreapp(certificate=certificate) as coreapp:
         (folder / "password").write_text(coreapp.password)
         found = Installation(folder, port, made, coreapp, environ)

@@ -2,21 +2,25 @@
 
 import ssl
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from router.errors import RouterError
-from router.testing import certificates
 from router.testing.certificates import make_certificate
-from router.testing.coreapp import Certificate, running_coreapp
+from router.testing.coreapp import running_coreapp
+from router.tls import ServerTls
 
 
 def test_a_coreapp_speaks_https(tmp_path: Path) -> None:
     """Whoever trusts the authority reaches the API; whoever does not is warned off."""
     made = make_certificate(tmp_path)
-    with running_coreapp(certificate=Certificate(made.certfile, made.keyfile)) as coreapp:
+    with running_coreapp(
+        certificate=ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+    ) as coreapp:
         assert coreapp.url.startswith("https://127.0.0.1:")
         login = f"{coreapp.url}/v1/users/login"
         context = ssl.create_default_context(cafile=made.ca)
@@ -37,10 +41,18 @@ def test_without_the_extra_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where trustme is missing, the message names the extra."""
-    monkeypatch.setattr(certificates, "trustme", None)
+    monkeypatch.setitem(sys.modules, "trustme", None)
 
-    with pytest.raises(RouterError, match=r"notification-router\[testing\]"):
+    with pytest.raises(RouterError, match=r'its extra "testing"'):
         make_certificate(tmp_path)
+
+
+def test_commands_do_without_the_extra() -> None:
+    """Only making a certificate loads what makes it."""
+    code = "import sys, router.cli.simulate; print({'trustme', 'cryptography'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout == "set()\n"
 
 
 def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
@@ -48,7 +60,7 @@ def test_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "server.pem").write_text("nothing")
 
     with (
-        pytest.raises(RouterError, match="certificate cannot be used"),
-        running_coreapp(certificate=Certificate(tmp_path / "server.pem")),
+        pytest.raises(RouterError, match=r"server\.pem holds no certificate"),
+        running_coreapp(certificate=ServerTls(certfile=tmp_path / "server.pem")),
     ):
         pass

@@ -2,7 +2,6 @@
 
 from router.testing.coreapp.coreapp import Coreapp
 from router.testing.coreapp.courier import Courier
-from router.testing.coreapp.hosting import Certificate
 from router.testing.coreapp.ledger import Entry, Ledger, Summary
 from router.testing.coreapp.routes import Rules
 from router.testing.coreapp.running import RunningCoreapp, running_coreapp
@@ -12,7 +11,6 @@ __all__ = [
     "DEFAULTS",
     "NEEDS_RESTART",
     "Callback",
-    "Certificate",
     "Coreapp",
     "Courier",
     "Entry",

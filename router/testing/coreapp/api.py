@@ -16,7 +16,7 @@ from starlette.routing import Route
 from router import bodies
 from router.errors import Unreadable
 from router.testing.coreapp.accounts import Accounts
-from router.testing.coreapp.settings import ApplicationSettings, Refused
+from router.testing.coreapp.settings import ApplicationSettings, Unsettable
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -102,7 +102,7 @@ class Api:
         patch = _read_json(await request.body())
         try:
             self.settings.change(patch)
-        except Refused as error:
+        except Unsettable as error:
             return self._refuse(400, error.code, error.title, error.details)
         return self._confirm()
 

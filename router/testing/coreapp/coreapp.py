@@ -12,15 +12,16 @@ from typing import Self
 from router.testing.coreapp.accounts import ADMIN, LIFETIME, PASSWORD, Account, Accounts
 from router.testing.coreapp.api import Api, Trust
 from router.testing.coreapp.courier import Courier
-from router.testing.coreapp.hosting import Certificate, hosting
+from router.testing.coreapp.hosting import hosting
 from router.testing.coreapp.ledger import Ledger
 from router.testing.coreapp.outbox import Outbox
 from router.testing.coreapp.playing import play, settle
 from router.testing.coreapp.routes import Rules
 from router.testing.coreapp.settings import ApplicationSettings, Json
 from router.testing.coreapp.troubles import Troubles
-from router.testing.shop.facts import Outgoing
+from router.testing.shop.facts import Posting
 from router.testing.shop.shop import Shop
+from router.tls import ServerTls
 
 VERSION = "v2.53.1"
 CARE = "care"  # an account that is no admin; its password is the admin's
@@ -62,7 +63,7 @@ class Coreapp:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        certificate: Certificate | None = None,
+        certificate: ServerTls | None = None,
         password: str = PASSWORD,
         settings: Mapping[str, object] | None = None,
         version: str = VERSION,
@@ -94,7 +95,7 @@ class Coreapp:
         self._folder = folder
         self._running = AsyncExitStack()
         self._courier: Courier | None = None
-        self._drawn: Iterator[Outgoing] = iter(())
+        self._drawn: Iterator[Posting] = iter(())
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:

@@ -12,14 +12,14 @@ from router.testing.coreapp.ledger import Entry, Ledger
 from router.testing.coreapp.outbox import Outbox
 from router.testing.coreapp.routes import Route, Rules, make_route
 from router.testing.coreapp.settings import Callback
-from router.testing.shop.facts import Outgoing
+from router.testing.shop.facts import Posting
 
 _SWEEP = 0.1  # seconds between two looks for requests that take too long
 
 
 @dataclass(slots=True)
 class _Parcel:
-    outgoing: Outgoing
+    posting: Posting
     entry: Entry
     failures: int = 0
     is_kept: bool = False  # on disk
@@ -70,17 +70,17 @@ class Courier:
         """Notifications that are neither acknowledged nor given up."""
         return len(self._ready) + len(self._parked) + len(self._busy) + len(self._connecting)
 
-    def submit(self, outgoing: Outgoing, *, due: float | None = None) -> Entry:
+    def submit(self, posting: Posting, *, due: float | None = None) -> Entry:
         """Send a notification as soon as there is a place for it.
 
         Args:
-            outgoing: The notification.
+            posting: The notification.
             due: When it was to be sent, by the loop's clock; latencies count from there.
         """
-        entry = self.ledger.open(outgoing, due=self._loop.time() if due is None else due)
-        parcel = _Parcel(outgoing, entry)
+        entry = self.ledger.open(posting, due=self._loop.time() if due is None else due)
+        parcel = _Parcel(posting, entry)
         if self._outbox is not None and self._find_callback().persist:
-            self._outbox.put(outgoing)
+            self._outbox.put(posting)
             parcel.is_kept = True
         self._ready.append(parcel)
         self._proceed()
@@ -100,10 +100,10 @@ class Courier:
                 self.ledger.lose(parcel.entry)
         entries = {parcel.entry.number: parcel.entry for parcel in parcels if parcel.is_kept}
         for kept in self._outbox.load() if self._outbox else ():
-            entry = entries.get(kept.outgoing.number)
+            entry = entries.get(kept.posting.number)
             if entry is None:  # left by a process before this one
-                entry = self.ledger.open(kept.outgoing, due=self._loop.time())
-            self._ready.append(_Parcel(kept.outgoing, entry, kept.failures, is_kept=True))
+                entry = self.ledger.open(kept.posting, due=self._loop.time())
+            self._ready.append(_Parcel(kept.posting, entry, kept.failures, is_kept=True))
         self._sweep = self._loop.call_later(_SWEEP, self._look)
         self._changed.set()
         self._proceed()
@@ -186,7 +186,7 @@ class Courier:
             return
         self._busy[connection] = (parcel, route)
         parcel.entry.unanswered += 1
-        body, secret = parcel.outgoing.body, self._rules.secret
+        body, secret = parcel.posting.body, self._rules.secret
         connection.send(route.endpoint.write_request(body, secret=secret))
 
     def _note(self, connection: Connection, status: int | None, reason: str) -> None:
@@ -200,7 +200,7 @@ class Courier:
         if status == 200:
             self.ledger.acknowledge(parcel.entry, now=self._loop.time())
             if parcel.is_kept and self._outbox is not None:
-                self._outbox.drop(parcel.outgoing.number)
+                self._outbox.drop(parcel.posting.number)
             self._changed.set()
         else:
             self._fail(parcel, reason or f"answered {status}")
@@ -215,11 +215,11 @@ class Courier:
         if now + delay - parcel.entry.due >= rules.expiry / rules.speed:
             self.ledger.expire(parcel.entry)
             if parcel.is_kept and self._outbox is not None:
-                self._outbox.drop(parcel.outgoing.number)
+                self._outbox.drop(parcel.posting.number)
             self._changed.set()
             return
         if parcel.is_kept and self._outbox is not None:
-            self._outbox.note(parcel.outgoing.number, failures=parcel.failures)
+            self._outbox.note(parcel.posting.number, failures=parcel.failures)
         heapq.heappush(self._parked, (now + delay, next(self._ties), parcel))
         self._arm()
 

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from router.errors import RouterError
+from router.tls import trust_also
 
 _PORTS = {"http": 80, "https": 443}
 _HELP = "give one such as https://host/path"
@@ -76,11 +77,12 @@ def read_url(url: str, *, headers: Mapping[str, str] | None = None) -> Endpoint:
 
 
 def make_context(extra_ca: str = "") -> ssl.SSLContext:
-    """Return what verifies a callback: the system's authorities, and those in ``extra_ca``."""
-    context = ssl.create_default_context()
-    if extra_ca:
-        context.load_verify_locations(cadata=extra_ca)
-    return context
+    """Return what verifies a callback: the system's authorities, and those in ``extra_ca``.
+
+    Raises:
+        RouterError: They cannot be read.
+    """
+    return trust_also(extra_ca) if extra_ca else ssl.create_default_context()
 
 
 def write_basic(username: str, password: str) -> dict[str, str]:

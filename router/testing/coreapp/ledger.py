@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
-from router.testing.shop.facts import Outgoing
+from router.testing.shop.facts import Posting
 
 State = Literal["waiting", "acknowledged", "expired", "lost"]
 
@@ -136,15 +136,15 @@ class Ledger:
         self._latencies = array("d")
         self._copies = self._events = self._attempts = self._retried = self._bytes = 0
 
-    def open(self, outgoing: Outgoing, *, due: float) -> Entry:
+    def open(self, posting: Posting, *, due: float) -> Entry:
         """Enter a notification that is about to be sent for the first time."""
-        body_hash = hashlib.blake2b(outgoing.body, digest_size=16).digest()
+        body_hash = hashlib.blake2b(posting.body, digest_size=16).digest()
         entry = Entry(
-            outgoing.number,
-            outgoing.copy_of,
+            posting.number,
+            posting.copy_of,
             body_hash,
-            len(outgoing.body),
-            tuple(one.natural_id for one in outgoing.expected),
+            len(posting.body),
+            tuple(one.natural_id for one in posting.expected),
             due,
         )
         self.entries[entry.number] = entry

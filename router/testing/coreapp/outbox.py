@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from router.testing.shop.facts import Expected, Outgoing
+from router.testing.shop.facts import Expected, Posting
 
 _TABLE = """CREATE TABLE IF NOT EXISTS pending (
     number INTEGER PRIMARY KEY, body BLOB NOT NULL, expected BLOB NOT NULL, copy_of INTEGER,
@@ -20,11 +20,11 @@ class Kept(msgspec.Struct, frozen=True):
     """A notification as the disk holds it.
 
     Attributes:
-        outgoing: The notification.
+        posting: The notification.
         failures: Attempts so far.
     """
 
-    outgoing: Outgoing
+    posting: Posting
     failures: int
 
 
@@ -43,9 +43,9 @@ class Outbox:
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;")
         self._connection.execute(_TABLE)
 
-    def put(self, outgoing: Outgoing) -> None:
+    def put(self, posting: Posting) -> None:
         """Keep a notification."""
-        row = (outgoing.number, outgoing.body, _encode(outgoing.expected), outgoing.copy_of)
+        row = (posting.number, posting.body, _encode(posting.expected), posting.copy_of)
         self._connection.execute("INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?, 0)", row)
 
     def note(self, number: int, *, failures: int) -> None:
@@ -62,7 +62,7 @@ class Outbox:
         """Yield all that is kept, in order."""
         rows = self._connection.execute("SELECT * FROM pending ORDER BY number").fetchall()
         for number, body, expected, copy_of, failures in rows:
-            yield Kept(Outgoing(number, body, _decode(expected), copy_of), failures)
+            yield Kept(Posting(number, body, _decode(expected), copy_of), failures)
 
     def find_last(self) -> int:
         """Return the highest number that is kept; -1 where nothing is."""

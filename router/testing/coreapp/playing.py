@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from itertools import count
 
 from router.testing.coreapp.courier import Courier
-from router.testing.shop.facts import Outgoing
+from router.testing.shop.facts import Posting
 
 BOUND = 50_000  # notifications that may be unsettled before the traffic waits
 _TURN = 64  # notifications that are sent at a stretch, at most
 
 
 async def play(
-    drawn: Iterator[Outgoing],
+    drawn: Iterator[Posting],
     courier: Courier,
     *,
     rate: float,

@@ -78,10 +78,10 @@ def make_route(url: str, extra_ca: str, headers: Mapping[str, str], *, allows_ht
         return Route(key, reason="no callback URL is set")
     try:
         endpoint = read_url(url, headers=headers)
+        if endpoint.is_tls:
+            return Route(key, endpoint, context=make_context(extra_ca))
     except RouterError as error:
         return Route(key, reason=str(error))
-    if not endpoint.is_tls:
-        if not allows_http:
-            return Route(key, reason="the callback is not HTTPS")
-        return Route(key, endpoint)
-    return Route(key, endpoint, context=make_context(extra_ca))
+    if not allows_http:
+        return Route(key, reason="the callback is not HTTPS")
+    return Route(key, endpoint)

@@ -73,7 +73,7 @@ DEFAULTS: Json = {
 }
 
 
-class Refused(Exception):
+class Unsettable(Exception):
     """A setting cannot be set so.
 
     Args:
@@ -143,16 +143,16 @@ class ApplicationSettings:
         """Take what a PATCH says; what it does not name stays.
 
         Raises:
-            Refused: A name is unknown, or a value not of its kind; then nothing is changed.
+            Unsettable: A name is unknown, or a value not of its kind; then nothing is changed.
         """
         _check(patch)
         changes = cast("Json", patch)
         if self._number < SWITCHES_SINCE and _find(changes, "webhooks.message") is not None:
-            raise Refused(1010, "Parameter is not required", "webhooks.message needs v2.41.2")
+            raise Unsettable(1010, "Parameter is not required", "webhooks.message needs v2.41.2")
         is_off = self.read()["pass_through"] is False
         if changes.get("pass_through") is True and is_off and self._number >= PASS_THROUGH_UNTIL:
             details = "pass_through cannot be re-enabled since v2.35"
-            raise Refused(1009, "Parameter value is not valid", details)
+            raise Unsettable(1009, "Parameter value is not valid", details)
         self._set = _merge(self._set, changes)
         self._in_force = self._work_out()
 
@@ -207,8 +207,8 @@ def _check(patch: object) -> None:
     except msgspec.ValidationError as error:
         details = str(error)
         if "unknown field" in details:
-            raise Refused(1010, "Parameter is not required", details) from error
-        raise Refused(1009, "Parameter value is not valid", details) from error
+            raise Unsettable(1010, "Parameter is not required", details) from error
+        raise Unsettable(1009, "Parameter value is not valid", details) from error
 
 
 def _merge(below: Mapping[str, object], above: Mapping[str, object]) -> Json:

@@ -48,7 +48,7 @@ class Fact(msgspec.Struct, frozen=True):
     at: int = 0
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Posting(msgspec.Struct, frozen=True):
     """A notification, ready to be sent.
 
     Attributes:

@@ -11,7 +11,7 @@ from router.testing.shop.envelopes import write_body
 from router.testing.shop.facts import (
     Fact,
     Json,
-    Outgoing,
+    Posting,
     Shape,
     expect_field,
     expect_message,
@@ -91,7 +91,7 @@ class Shop:
 
     def draw(
         self, find_statuses: Callable[[], frozenset[str]] = lambda: STATUSES, *, first: int = 0
-    ) -> Iterator[Outgoing]:
+    ) -> Iterator[Posting]:
         """Yield one notification after another.
 
         Args:
@@ -99,7 +99,7 @@ class Shop:
                 those that are off take nobody's place.
             first: The number of the first one.
         """
-        held: list[tuple[int, int, Outgoing]] = []  # until when, and what: late ones and copies
+        held: list[tuple[int, int, Posting]] = []  # until when, and what: late ones and copies
         mix, chance, number, ties = self._mix, self._chance, first, count()
         while True:
             statuses = find_statuses()
@@ -108,13 +108,13 @@ class Shop:
                 if not _is_on(made, statuses):
                     continue
             else:
-                made = Outgoing(-1, *write_body(self._gather(statuses), self.shape))
+                made = Posting(-1, *write_body(self._gather(statuses), self.shape))
                 if chance.random() < mix.reorder:
                     heapq.heappush(held, (number + chance.randint(1, _LATE_BY), next(ties), made))
                     continue
-            yield Outgoing(number, made.body, made.expected, made.copy_of)
+            yield Posting(number, made.body, made.expected, made.copy_of)
             if made.copy_of is None and chance.random() < mix.duplicates:
-                copy = Outgoing(-1, made.body, made.expected, copy_of=number)
+                copy = Posting(-1, made.body, made.expected, copy_of=number)
                 heapq.heappush(held, (number + chance.randint(1, _COPY_AFTER), next(ties), copy))
             number += 1
 
@@ -214,6 +214,6 @@ class Shop:
         return f"wamid.{self._make_tag()}" if self.shape == "cloud" else f"gB.{self._make_tag()}"
 
 
-def _is_on(made: Outgoing, statuses: frozenset[str]) -> bool:
+def _is_on(made: Posting, statuses: frozenset[str]) -> bool:
     """Whether no status in it was switched off since it was made."""
     return not any(one.subtype in STATUSES - statuses for one in made.expected)

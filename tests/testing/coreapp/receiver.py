@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from router.testing.coreapp import Certificate, Coreapp, Rules
+from router.testing.coreapp import Coreapp, Rules
 from router.testing.coreapp.hosting import hosting
 from router.testing.shop import Mix, Shop
+from router.tls import ServerTls
 
 FAST = 1000.0  # times as fast as the real delays
 PLAIN = Mix(duplicates=0, reorder=0, batch=0)
@@ -52,7 +53,7 @@ class Receiver:
 
 @asynccontextmanager
 async def receiving(
-    receiver: Receiver, *, certificate: Certificate | None = None
+    receiver: Receiver, *, certificate: ServerTls | None = None
 ) -> AsyncIterator[str]:
     """Run a receiver; yields its URL."""
     receiver.open.set()

@@ -1,9 +1,14 @@
 """Callback URLs, and the requests that are written for them."""
 
+import ssl
+from pathlib import Path
+
 import pytest
 
 from router.errors import RouterError
-from router.testing.coreapp.endpoint import read_url
+from router.testing.certificates import make_certificate
+from router.testing.coreapp.endpoint import make_context, read_url
+from router.testing.coreapp.routes import make_route
 
 
 def test_a_request_is_a_whole_one() -> None:
@@ -38,3 +43,21 @@ def test_an_error_keeps_a_password(url: str) -> None:
         read_url(url)
 
     assert "pass" not in str(caught.value)
+
+
+def test_authorities_are_trusted_beside_the_systems(tmp_path: Path) -> None:
+    """A CA need not say what its key is for, as that of a Coreapp does not."""
+    pem = make_certificate(tmp_path).ca.read_text()
+    context = make_context(pem)
+
+    assert ssl.PEM_cert_to_DER_cert(pem) in context.get_ca_certs(binary_form=True)
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def test_authorities_that_cannot_be_read_lead_nowhere() -> None:
+    """Nothing is sent, and the reason is on record."""
+    route = make_route("https://a", "no PEM", {}, allows_http=False)
+
+    assert route.endpoint is None
+    assert "no certificate that can be read" in route.reason

@@ -8,7 +8,7 @@ import pytest
 
 from router.testing.coreapp import Ledger
 from router.testing.coreapp.outbox import Outbox
-from router.testing.shop import Expected, Outgoing
+from router.testing.shop import Expected, Posting
 
 EVENT = Expected("sent", "sent", "wamid.1", "12015550101", "sent wamid.1")
 
@@ -17,7 +17,7 @@ def fill(ledger: Ledger) -> None:
     """Enter one notification of each fate, the second a copy of the first."""
     bodies = [b"{}", b"{}", b"[1]", b"[2]", b"[3]"]
     made = [
-        Outgoing(number, body, (EVENT,), 0 if number == 1 else None)
+        Posting(number, body, (EVENT,), 0 if number == 1 else None)
         for number, body in enumerate(bodies)
     ]
     taken, late, expired, lost, _waiting = [ledger.open(one, due=10.0) for one in made]
@@ -76,9 +76,9 @@ def test_a_digest_tells_traffic_apart(body: bytes) -> None:
     one, two = Ledger(), Ledger()
     fill(one)
     for number, sent in enumerate([b"{}", b"{}", b"[1]", b"[2]", b"[3]"]):
-        two.open(Outgoing(number, sent, ()), due=0.0)
+        two.open(Posting(number, sent, ()), due=0.0)
     three = Ledger()
-    three.open(Outgoing(0, body, ()), due=0.0)
+    three.open(Posting(0, body, ()), due=0.0)
 
     assert one.summarise().digest == two.summarise().digest
     assert three.summarise().digest != two.summarise().digest
@@ -96,14 +96,14 @@ def test_an_outbox_is_a_file(tmp_path: Path) -> None:
     """What was put there is found there by whoever opens the file next, in order."""
     outbox = Outbox(tmp_path / "callbacks.db")
     for number in (5, 3, 4):
-        outbox.put(Outgoing(number, b"{}", (EVENT,), 1))
+        outbox.put(Posting(number, b"{}", (EVENT,), 1))
     outbox.note(3, failures=2)
     outbox.drop(4)
     outbox.close()
     again = Outbox(tmp_path / "callbacks.db")
     kept = list(again.load())
 
-    assert [(one.outgoing.number, one.failures) for one in kept] == [(3, 2), (5, 0)]
-    assert kept[1].outgoing == Outgoing(5, b"{}", (EVENT,), 1)
+    assert [(one.posting.number, one.failures) for one in kept] == [(3, 2), (5, 0)]
+    assert kept[1].posting == Posting(5, b"{}", (EVENT,), 1)
     assert again.find_last() == 5
     again.close()

@@ -9,11 +9,12 @@ import pytest
 from router.plugins.whatsapp import WhatsApp
 from router.sources import Request
 from router.testing.certificates import make_certificate
-from router.testing.coreapp import Certificate, Coreapp, Ledger, Rules, Summary
+from router.testing.coreapp import Coreapp, Ledger, Rules, Summary
 from router.testing.coreapp.courier import Courier
 from router.testing.coreapp.playing import play, settle
 from router.testing.coreapp.settings import Callback
 from router.testing.shop import Shop
+from router.tls import ServerTls
 from tests.testing.coreapp.receiver import FAST, PLAIN, Receiver, make_coreapp, receiving
 
 
@@ -273,7 +274,7 @@ def test_a_certificate_must_be_trusted(tmp_path: Path) -> None:
 
     async def work() -> None:
         receiver = Receiver()
-        certificate = Certificate(made.certfile, made.keyfile)
+        certificate = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
         async with (
             receiving(receiver, certificate=certificate) as url,
             make_coreapp(url, rules=Rules(speed=FAST)) as coreapp,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.plugins.whatsapp.split import split
-from router.testing.shop import LARGEST, Mix, Outgoing, Shop, identify
+from router.testing.shop import LARGEST, Mix, Posting, Shop, identify
 from router.testing.shop.contents import Contents
 from router.testing.shop.facts import Shape
 
@@ -19,7 +19,7 @@ SHAPES: tuple[Shape, ...] = ("cloud", "onprem")
 both = pytest.mark.parametrize("shape", SHAPES)
 
 
-def drawn(count: int, shop: Shop) -> list[Outgoing]:
+def drawn(count: int, shop: Shop) -> list[Posting]:
     """The shop's first notifications."""
     return list(islice(shop.draw(), count))
 
@@ -113,7 +113,7 @@ def test_equal_seeds_make_equal_traffic(shape: Shape) -> None:
     assert not natural_ids(first) & natural_ids(other)
 
 
-def natural_ids(made: list[Outgoing]) -> set[str]:
+def natural_ids(made: list[Posting]) -> set[str]:
     """The natural ids in all of them."""
     return {one.natural_id for each in made for one in each.expected}
 
@@ -141,7 +141,7 @@ def test_without_a_mix_everything_comes_alone_and_in_order() -> None:
     assert count_overtaken(mixed) > 0
 
 
-def count_overtaken(made: list[Outgoing]) -> int:
+def count_overtaken(made: list[Posting]) -> int:
     """How many notifications hold a time before that of the one before them."""
     times = [
         int(re.findall(rb'"timestamp":"(\d+)"', each.body)[0])
