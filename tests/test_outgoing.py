@@ -68,6 +68,12 @@ def test_a_url_is_written_in_full(url: str) -> None:
         require_https(url, what="the callback", allow_http=True)
 
 
+def test_a_url_without_a_scheme_hides_its_credentials() -> None:
+    """Who has forgotten the scheme is told without the password."""
+    with pytest.raises(ConfigError, match=r"'\*\*\*@router/a' is no URL"):
+        require_https("me:hunter2@router/a", what="the callback", allow_http=False)
+
+
 def test_https_is_demanded() -> None:
     """HTTP is refused with the reason, unless it is allowed; no credentials are repeated."""
     url = "http://me:hunter2@router/webhooks/core/hunter3"
