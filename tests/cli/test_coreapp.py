@@ -171,6 +171,17 @@ def test_a_lost_login_is_told(operator: Operator, tmp_path: Path) -> None:
     assert f"router coreapp login --url {operator.coreapp.url} --user admin" in expired.err
 
 
+def test_a_lost_authority_is_told(operator: Operator) -> None:
+    """The CA of the login may be named at another place, or by another login."""
+    operator.log_in()
+    moved = operator.made.ca.rename(operator.made.ca.with_name("moved.pem"))
+
+    lost = operator("show")
+    assert (lost.code, "cannot be read: No such file" in lost.err) == (1, True)
+    assert "name it with --cacert FILE, or log in again" in lost.err
+    assert operator("show", "--cacert", str(moved)).code == 0
+
+
 @pytest.mark.parametrize(
     ("status", "said"), [(503, "answered 503"), (200, "text/html instead of JSON")]
 )
