@@ -177,8 +177,8 @@ def subscribe_account(
         )
     if own is None and after == before:
         output.note(
-            f"The Graph API took it, and {account} reads back as before. {UNKNOWN_APP}: look whether "
-            f"its row goes to {override}, with router cloud show --waba {account}"
+            f"The Graph API took it, and {account} reads back as before. {UNKNOWN_APP}: look "
+            f"whether its row goes to {override}, with router cloud show --waba {account}"
         )
         return
     output.note(f"Subscribed; the notifications of {account} go to {override}.")
