@@ -166,6 +166,13 @@ class Cloud:
             for one in (found if isinstance(found, list) else [])
         ]
 
+    def read_app(self) -> str | None:
+        """Return the id of the token's own app; None where the API does not tell."""
+        try:
+            return _text(find(self._ask("GET", "app"), "id"))
+        except Refused:  # by a kind of token that may not: which do is not documented
+            return None
+
     def subscribe(self, account: str, override: Override = NO_OVERRIDE) -> None:
         """Subscribe the token's app to an account.
 

@@ -13,6 +13,8 @@ _PRIVATE_KEY = re.compile(_PRIVATE, re.IGNORECASE)
 _PRIVATE_QUERY = re.compile(rf"([?&][^=&#\s]*(?:{_PRIVATE})[^=&#\s]*=)[^&#\s]+", re.IGNORECASE)
 _PATH_SECRET = re.compile(r"(/webhooks/[^/?#\s]+/)[^/?#\s]+")
 _USERINFO = re.compile(r"(?<=://)\S+(?=@)")
+# A callback may come without a scheme. What only looks like a port ends a host, not a name.
+_BARE_USERINFO = re.compile(r"^(?:[^/\s]+|[^/:@\s]*:(?!//|\d+/)\S+)(?=@)")
 _REFERENCES = ("env:", "file:")
 
 
@@ -52,8 +54,12 @@ def mask_database(url: str) -> str:
 
 
 def mask_callback(url: str) -> str:
-    """Return the URL of a route of ours without credentials, those in its path too."""
-    return _PATH_SECRET.sub(rf"\1{HIDDEN}", _mask_text(url))
+    """Return the URL of a route of ours without credentials, those in its path too.
+
+    It may have no scheme, as Meta's example of ``webhooks.url``: ``***@router/webhooks/wa``.
+    """
+    shown = _BARE_USERINFO.sub(HIDDEN, _mask_text(url))
+    return _PATH_SECRET.sub(rf"\1{HIDDEN}", shown)
 
 
 def _mask_text(text: str) -> str:

@@ -1,6 +1,7 @@
 """Requests to somebody else's API, and why one failed, in words that say what to do."""
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from router.masks import HIDDEN, mask_callback
 
 TIMEOUT = 30.0  # seconds that each step of a request may take
 TRUST_IT = "name the CA that has signed it with --cacert FILE"
+MAX_PORT = 65_535
 MAX_QUOTED = 300  # characters of somebody else's answer
 
 
@@ -31,7 +33,7 @@ def require_https(url: str, *, what: str, allow_http: bool) -> httpx2.URL:
         found = httpx2.URL(url)
     except httpx2.InvalidURL:
         found = httpx2.URL("")
-    if found.scheme not in ("http", "https") or not found.host:
+    if found.scheme not in ("http", "https") or not _has_place(found):
         raise ConfigError(
             f"{what} {mask_callback(url)!r} is no URL: "
             "write it in full, such as https://host.example:9090"
@@ -43,6 +45,13 @@ def require_https(url: str, *, what: str, allow_http: bool) -> httpx2.URL:
             "network is safe"
         )
     return found
+
+
+def _has_place(url: httpx2.URL) -> bool:
+    """Whether a host that can be looked up is named, and no port that there is not."""
+    host = url.host  # httpx2 escapes what no host holds, and has checked an IPv6 address
+    is_host = ":" in host or re.fullmatch(r"[\w.-]+", host) is not None
+    return is_host and (url.port is None or 0 < url.port <= MAX_PORT)
 
 
 def is_here(url: str) -> bool:

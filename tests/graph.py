@@ -25,12 +25,16 @@ class Graph:
         numbers: The override of each phone number.
         forgets: Whether it answers success and changes nothing, as it has been seen to do.
         is_down: Whether it answers 503.
+        others: Apps of others that are subscribed to the account, with their overrides.
+        tells_app: Whether it tells which app the token is for.
     """
 
     accounts: dict[str, str | None] = field(default_factory=dict)
     numbers: dict[str, str | None] = field(default_factory=lambda: {NUMBER: None})
     forgets: bool = False
     is_down: bool = False
+    others: dict[str, str | None] = field(default_factory=dict)
+    tells_app: bool = True
 
     def make_app(self) -> Starlette:
         """Return it as an ASGI application."""
@@ -39,6 +43,7 @@ class Graph:
             routes=[
                 Route(edge, self._show_apps, methods=["GET"]),
                 Route(edge, self._subscribe, methods=["POST"]),
+                Route("/v25.0/app", self._show_own_app, methods=["GET"]),
                 Route("/v25.0/{number}", self._show_number, methods=["GET"]),
                 Route("/v25.0/{number}", self._override, methods=["POST"]),
                 Route("/v25.0/{account}/subscribed_apps", _unknown, methods=["GET", "POST"]),
@@ -48,13 +53,17 @@ class Graph:
     async def _show_apps(self, request: Request) -> Response:
         if refused := self._refuse(request):
             return refused
-        data = {"id": APP, "name": "Lucky Shrub", "link": f"https://x.example/?app_id={APP}"}
-        app: dict[str, object] = {"whatsapp_business_api_data": data}
-        if ACCOUNT not in self.accounts:
-            return JSONResponse({"data": []})
-        if override := self.accounts[ACCOUNT]:
-            app["override_callback_uri"] = override
-        return JSONResponse({"data": [app]})
+        apps = dict(self.others)
+        if ACCOUNT in self.accounts:
+            apps[APP] = self.accounts[ACCOUNT]
+        return JSONResponse({"data": [_describe(app, override) for app, override in apps.items()]})
+
+    async def _show_own_app(self, request: Request) -> Response:
+        if refused := self._refuse(request):
+            return refused
+        if not self.tells_app:
+            return await _unknown(request)
+        return JSONResponse({"name": "Lucky Shrub", "id": APP})
 
     async def _subscribe(self, request: Request) -> Response:
         if refused := self._refuse(request):
@@ -107,6 +116,12 @@ class Graph:
             message = f"Error validating access token {given}: Session has expired"
             return _error(190, message, status=401, error_subcode=463)
         return None
+
+
+def _describe(app: str, override: str | None) -> dict[str, object]:
+    data = {"id": app, "name": "Lucky Shrub", "link": f"https://x.example/?app_id={app}"}
+    found: dict[str, object] = {"whatsapp_business_api_data": data}
+    return found | {"override_callback_uri": override} if override else found
 
 
 async def _unknown(request: Request) -> Response:

@@ -60,6 +60,13 @@ def test_an_app_is_subscribed_and_overridden(cloud: Cloud, callback: str) -> Non
     assert cloud.read_subscriptions(ACCOUNT) == [app]
 
 
+def test_the_app_of_a_token_is_known_or_not(cloud: Cloud, graph: Graph) -> None:
+    """Its id, and None where the API will not tell."""
+    assert cloud.read_app() == APP
+    graph.tells_app = False
+    assert cloud.read_app() is None
+
+
 def test_a_number_is_overridden(cloud: Cloud, callback: str) -> None:
     """Its own callback comes before that of its account and of the app, until it is taken back."""
     assert cloud.read_callbacks(NUMBER) == Callbacks(application=CALLBACK)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.masks import mask, mask_database
+from router.masks import mask, mask_callback, mask_database
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,22 @@ def test_shows_everything_else(settings: dict[str, object]) -> None:
 def test_hides_what_opens_a_database(url: str, shown: str) -> None:
     """A database URL is shown without its credentials, and not at all where it cannot be read."""
     assert mask_database(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://core:pw@router/webhooks/core", "https://***@router/webhooks/core"),
+        ("core:pw@router.internal/webhooks/core", "***@router.internal/webhooks/core"),
+        ("tok@router:8443/webhooks/core/s3cret", "***@router:8443/webhooks/core/***"),
+        ("core:p/w@router/webhooks/core", "***@router/webhooks/core"),
+        ("core:p@w@router/webhooks/core", "***@router/webhooks/core"),
+        ("router.internal/webhooks/core", "router.internal/webhooks/core"),
+        ("router:8443/webhooks/a@b", "router:8443/webhooks/a@b"),
+        ("router/webhooks/a@b", "router/webhooks/a@b"),
+        ("https://router/webhooks/core/s3cret", "https://router/webhooks/core/***"),
+    ],
+)
+def test_hides_what_opens_a_callback(url: str, shown: str) -> None:
+    """Credentials of a callback are hidden with and without a scheme; host and path are shown."""
+    assert mask_callback(url) == shown

@@ -57,7 +57,11 @@ def answering(first: bytes | None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "coreapp", "coreapp:9090", "https://", "ftp://a", "https://a:b"]
+    "url",
+    [
+        *("", "coreapp", "coreapp:9090", "https://", "ftp://a", "https://a:b", "https://a b"),
+        *("https://[bad", "https://[bad]", "https://h:99999", "https://h:0", "https://h\n"),
+    ],
 )
 def test_a_url_is_written_in_full(url: str) -> None:
     """What is no URL of a host is refused, and shown one that is."""
@@ -65,6 +69,21 @@ def test_a_url_is_written_in_full(url: str) -> None:
         ConfigError, match=r"the callback .* is no URL: .*https://host.example:9090"
     ):
         require_https(url, what="the callback", allow_http=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a_b.example:8443/x", "https://[::1]:9", "https://ü.example", "https://u:p@1.1.1.1"],
+)
+def test_a_url_in_full_is_taken(url: str) -> None:
+    """Names, addresses and ports of all kinds are."""
+    assert require_https(url, what="the callback", allow_http=False).host
+
+
+def test_a_url_without_a_scheme_hides_its_credentials() -> None:
+    """Who has forgotten the scheme is told without the password."""
+    with pytest.raises(ConfigError, match=r"'\*\*\*@router/a' is no URL"):
+        require_https("me:hunter2@router/a", what="the callback", allow_http=False)
 
 
 def test_https_is_demanded() -> None:

@@ -1,8 +1,10 @@
 """`router coreapp test`: what can be proved of a callback, from here and by waiting."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import click
@@ -100,7 +102,11 @@ def test(log: EventLog, *, coreapp: Coreapp, wait: float, as_json: bool) -> None
 
 def prove(coreapp: Coreapp, log: EventLog, *, waiting: Waiting) -> Iterator[Check]:
     """Yield one check after the other, up to the first that fails."""
-    url = str(coreapp.read_settings().values.get("webhooks.url") or "")
+    try:
+        url = str(coreapp.read_settings().values.get("webhooks.url") or "")
+    except RouterError as error:
+        yield Check("settings", passed=False, said=str(error))
+        return
     if not url:
         advice = "no callback is set: router coreapp configure --webhook-url URL"
         yield Check("settings", passed=False, said=advice)
@@ -127,21 +133,45 @@ _OTHER_DATABASE = "is this the router's database? Name it with --config or --dat
 
 def post(coreapp: Coreapp, url: str, body: bytes) -> Check:
     """Post ``body`` to the callback as the Coreapp would: it knows the URL, and nothing else."""
-    authorities = coreapp.read_webhook_ca()
-    callback = Outgoing(
-        url=url,
-        what="the callback",
-        trusted=trust_also(authorities.decode("utf-8", "replace")) if authorities else None,
-        trust_advice=UPLOAD_IT,
-    )
     try:
+        authorities = coreapp.read_webhook_ca()
+        callback = Outgoing(
+            url=url,
+            what="the callback",
+            trusted=trust_also(authorities.decode("utf-8", "replace")) if authorities else None,
+            trust_advice=UPLOAD_IT,
+            secrets=find_secrets(url),
+        )
         answer = callback.ask("POST", "", body=body, headers={"content-type": "application/json"})
     except RouterError as error:
         return Check("callback", passed=False, said=str(error))
     if answer.status_code == httpx2.codes.OK:
         return Check("callback", passed=True, said="a test notification is answered 200")
-    said = f"it answers {answer.status_code}, and only 200 counts: {explain(answer)}"
+    quoted = callback.clean(explain(answer))
+    said = f"it answers {answer.status_code}, and only 200 counts: {quoted}"
     return Check("callback", passed=False, said=said)
+
+
+def find_secrets(url: str) -> tuple[str, ...]:
+    """Return what a callback holds that opens it, as it stands there and as it is meant."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ()
+    _, _, behind = parts.path.partition("/webhooks/")
+    given = [
+        url,
+        parts.password or "",
+        behind.partition("/")[2],
+        *_QUERY_VALUE.findall(parts.query),
+    ]
+    if not parts.password:
+        given.append(parts.username or "")
+    found = {*given, *(unquote(one) for one in given)} - {""}
+    return tuple(sorted(found, key=len, reverse=True))  # lest one that is within another leave some
+
+
+_QUERY_VALUE = re.compile(r"=([^&]+)")
 
 
 def find(log: EventLog, body: bytes, *, after: int) -> Event | None:

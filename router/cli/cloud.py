@@ -21,6 +21,7 @@ from router.secrets import Secret
 T = TypeVar("T")
 
 COLUMNS = ("id", "name", "override_callback_uri")
+UNKNOWN_APP = "The Graph API does not tell which app is the token's"
 
 _OPTIONS: list[Callable[[Callable[..., object]], Callable[..., object]]] = [
     click.option("--waba", metavar="ID", help="The WhatsApp Business Account."),
@@ -151,11 +152,13 @@ def subscribe_account(
     """Subscribe the app to an account, with or without an override, and look whether it is so."""
     before = cloud.read_subscriptions(account)
     output.print_table(COLUMNS, _app_rows(before))
-    earlier = [app for app in before if app.override_callback_uri]
+    own = cloud.read_app()
+    earlier = [app for app in _select(before, own) if app.override_callback_uri]
     if earlier and not override.callback and keeps:
+        doubt = "" if own else f" {UNKNOWN_APP}, so it may be that of another app."
         raise click.UsageError(
             "Without a callback, the override that is set would be lost: add --no-callback to take "
-            "it back, or --callback to replace it."
+            f"it back, or --callback to replace it.{doubt}"
         )
     question = f"Subscribe the token's app to {account}, its notifications to go to {override}?"
     if dry_run:
@@ -164,12 +167,20 @@ def subscribe_account(
     require_consent(question, yes=yes)
     cloud.subscribe(account, override)
     after = cloud.read_subscriptions(account)
-    callbacks = [app.override_callback_uri or "" for app in after]
-    if override.callback not in callbacks:
+    found = _select(after, own)
+    if own is None and after != before:
+        found = [app for app in after if app not in before]
+    if override.callback not in [app.override_callback_uri or "" for app in found]:
         raise RouterError(
             f"the Graph API took it, but {account} reads back without it: "
             f"look again with router cloud show --waba {account}, then run this again"
         )
+    if own is None and after == before:
+        output.note(
+            f"The Graph API took it, and {account} reads back as before. {UNKNOWN_APP}: look "
+            f"whether its row goes to {override}, with router cloud show --waba {account}"
+        )
+        return
     output.note(f"Subscribed; the notifications of {account} go to {override}.")
 
 
@@ -195,6 +206,11 @@ def override_number(
             f"look again with router cloud show --phone-number {number}, then run this again"
         )
     output.note(f"The notifications about {number} go to {override}.")
+
+
+def _select(apps: Sequence[Subscribed], own: str | None) -> list[Subscribed]:
+    """Return the rows of the token's own app; all where it is not known which that is."""
+    return [app for app in apps if own in (None, app.id)]
 
 
 def _app_rows(apps: Sequence[Subscribed]) -> list[tuple[str, str, str | None]]:

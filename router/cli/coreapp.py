@@ -18,7 +18,9 @@ from router.cli.coreapp_options import (
 )
 from router.cli.references import PLACE, REFERENCE, ask_secret
 from router.coreapp import Coreapp, nest, write_login
+from router.coreapp.login import try_place
 from router.coreapp.settings import show_all, tell_effect
+from router.errors import ConfigError
 from router.events import as_rfc3339
 from router.secrets import Secret
 
@@ -73,6 +75,7 @@ def login(
     """Log in, and keep the token in a file that only you can read."""
     file = find_token_file(token_file, environ=os.environ)
     asked = Coreapp(url, authorities=cacert, allow_http=allow_http, timeout=timeout)
+    try_place(file)  # first: a password may be changed, and the token lost otherwise
     given = (
         password.resolve()
         if password
@@ -80,7 +83,15 @@ def login(
     )
     fresh = new_password.resolve() if new_password else ""
     found = asked.login(user, given, new_password=fresh)
-    write_login(found, file)
+    try:
+        write_login(found, file)
+    except ConfigError as error:
+        if not fresh:
+            raise
+        raise ConfigError(
+            f"the password of {user} IS changed, but {error}; log in with the new one, "
+            "without --new-password"
+        ) from None
     until = f", until {as_rfc3339(found.expires)}" if found.expires else ""
     output.note(f"Logged in to {found.url} as {user}{until}. The token is in {file}.")
 

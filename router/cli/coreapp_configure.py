@@ -211,7 +211,7 @@ def apply(
     """
     wanted = {change.setting: change.new for change in changes if change.setting != WEBHOOK_CA}
     if len(wanted) < len(changes):  # first, lest a callback be called that is not trusted yet
-        coreapp.upload_webhook_ca(authorities)
+        upload(coreapp, authorities)
     if wanted:
         coreapp.change_settings(nest(wanted))
         after = coreapp.read_settings()
@@ -226,6 +226,22 @@ def apply(
     output.note(f"Changed {count(changes)} of {coreapp.url}, as it reads back.")
     if names := [change.setting for change in changes if change.needs_restart]:
         output.note(f"Restart all nodes of the Coreapp, for: {', '.join(names)}")
+
+
+def upload(coreapp: Coreapp, authorities: bytes) -> None:
+    """Upload the CA, and look whether it is there.
+
+    Raises:
+        RouterError: The Coreapp reads another back, or none.
+    """
+    coreapp.upload_webhook_ca(authorities)
+    new, found = describe_ca(authorities), describe_ca(coreapp.read_webhook_ca())
+    if found != new:
+        raise RouterError(
+            f"the Coreapp at {coreapp.url} took the CA, but reads back otherwise: {WEBHOOK_CA} is "
+            f"{_tell(found)} instead of {new}; nothing else was changed; look at its log, then run "
+            "this again"
+        )
 
 
 def _tell(value: object) -> str:

@@ -14,6 +14,7 @@ from router.cli.tls import FILE, cacert_option
 from router.coreapp import Coreapp, Login, read_login
 from router.errors import ConfigError
 from router.events import as_rfc3339
+from router.tls import trust
 
 T = TypeVar("T")
 
@@ -64,6 +65,25 @@ def require_valid(login: Login, *, now: datetime) -> None:
         )
 
 
+def find_authorities(login: Login) -> Path | None:
+    """Return the file with the CAs by which the Coreapp was trusted at the login, if there was one.
+
+    Raises:
+        ConfigError: It cannot be used any more.
+    """
+    if not login.authorities:
+        return None
+    file = Path(login.authorities)
+    try:
+        trust(file)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} (it is the CA of the login): name it with --cacert FILE, or log in again: "
+            f"router coreapp login --url {login.url} --user {login.user}"
+        ) from None
+    return file
+
+
 def with_coreapp(command: Callable[..., T]) -> Callable[..., T]:
     """Give a command the Coreapp that somebody is logged in to; it gets it as ``coreapp``."""
 
@@ -80,7 +100,7 @@ def with_coreapp(command: Callable[..., T]) -> Callable[..., T]:
     ) -> T:
         login = read_login(find_token_file(token_file, environ=os.environ))
         require_valid(login, now=datetime.now(UTC))
-        authorities = cacert or (Path(login.authorities) if login.authorities else None)
+        authorities = cacert or find_authorities(login)
         coreapp = Coreapp(
             login.url,
             token=login.token,

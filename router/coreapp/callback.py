@@ -6,6 +6,7 @@ from urllib.parse import quote
 import httpx2
 
 from router.errors import ConfigError
+from router.outgoing import require_https
 from router.sources import Source
 
 
@@ -17,8 +18,10 @@ def make_callback(source: Source, *, router: str) -> str:
         router: Where the router is, seen from the sender, such as ``https://router.internal:8443``.
 
     Raises:
-        ConfigError: The source asks for what no URL can hold: a signature, or a bearer token.
+        ConfigError: The source asks for what no URL can hold: a signature, or a bearer token; or
+            ``router`` is no URL. HTTP is not refused here.
     """
+    require_https(router, what="the router's URL", allow_http=True)
     signed = source.sign(b"")
     url = f"{router.rstrip('/')}/webhooks/{quote(source.name, safe='')}"
     if signed.secret:

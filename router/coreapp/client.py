@@ -94,7 +94,7 @@ class Coreapp:
         body = {"new_password": new_password} if new_password else None
         answer = api.ask("POST", LOGIN, json=body)
         if not answer.is_success:
-            self._refuse_login(api, answer, user=user)
+            self._refuse_login(api, answer, user=user, changes=bool(new_password))
         found = find(api.read(answer), "users", 0)
         token = find(found, "token")
         if not (isinstance(token, str) and token.isascii() and token.isprintable() and token):
@@ -183,18 +183,27 @@ class Coreapp:
             advice = _advise(status)
         raise self._api.refuse(answer, said=_read_errors(self._api, answer), advice=advice)
 
-    def _refuse_login(self, api: Outgoing, answer: httpx2.Response, *, user: str) -> NoReturn:
+    def _refuse_login(
+        self, api: Outgoing, answer: httpx2.Response, *, user: str, changes: bool
+    ) -> NoReturn:
         status = answer.status_code
         said = _read_errors(api, answer)
         if "new_password" in said or "new password" in said.lower():
             advice = (
-                "a new Coreapp wants its password changed at the first login: "
+                f"it does not take the new password: give another one ({PASSWORD_RULES})"
+                if changes
+                else "a new Coreapp wants its password changed at the first login: "
                 f"add --new-password env:NAME or file:PATH ({PASSWORD_RULES})"
             )
         elif status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+            first = (
+                "if the password was changed before, log in with the new one, "
+                "without --new-password"
+                if changes
+                else "if nobody has logged in before, add --new-password"
+            )
             advice = (
-                f"it does not accept the name {user!r} with this password; check both, "
-                "and if nobody has logged in before, add --new-password"
+                f"it does not accept the name {user!r} with this password; check both, and {first}"
             )
         else:
             advice = _advise(status)

@@ -1,5 +1,6 @@
 """A login to a Coreapp: the token that stands for a password, and the file that keeps it."""
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -41,27 +42,38 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
         return [("url", self.url), ("user", self.user), ("expires", self.expires)]
 
 
+def try_place(file: Path) -> None:
+    """Return when a login can be kept in ``file``; what is there stays.
+
+    Raises:
+        ConfigError: Its folder cannot be made, or nothing can be written there.
+    """
+    fresh = _name_fresh(file)
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _write(b"", fresh)
+        fresh.unlink()
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise _refuse(file, error) from None
+
+
 def write_login(login: Login, file: Path) -> None:
     """Keep a login in ``file``, which nobody else can read at any moment.
 
     Raises:
         ConfigError: The file cannot be written.
     """
-    fresh = file.with_name(f".{file.name}.{uuid4().hex}")
+    fresh = _name_fresh(file)
     try:
-        file.parent.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
-        # Made with its mode: a file that is closed afterwards stood open for a moment.
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(msgspec.json.encode(login))
+        _write(msgspec.json.encode(login), fresh)
         fresh.replace(file)
     except OSError as error:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
-        raise ConfigError(
-            f"the token cannot be kept in {file}: {error.strerror or error}: "
-            "name another place with --token-file"
-        ) from None
+        raise _refuse(file, error) from None
 
 
 def read_login(file: Path) -> Login:
@@ -88,3 +100,22 @@ def read_login(file: Path) -> Login:
         return msgspec.json.decode(text, type=Login)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ConfigError(f"{file} holds no login: {ADVICE}") from None
+
+
+def _name_fresh(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{uuid4().hex}")
+
+
+def _write(text: bytes, fresh: Path) -> None:
+    fresh.parent.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+    # Made with its mode: a file that is closed afterwards stood open for a moment.
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(text)
+
+
+def _refuse(file: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the token cannot be kept in {file}: {error.strerror or error}: "
+        "name another place with --token-file"
+    )

@@ -1,8 +1,10 @@
 """`router coreapp test`: each thing that can stand between a Coreapp and the log is found."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -13,7 +15,7 @@ from router.testing.certificates import Made, make_certificate
 from router.tls import ServerTls
 from tests.cli.conftest import Run
 from tests.cli.coreapps import Operator, operating
-from tests.hosted import routing
+from tests.hosted import Parrot, hosted, routing
 
 SETTINGS = """
 [sources.core]
@@ -119,6 +121,46 @@ def test_nobody_at_home_is_told(operator: Operator) -> None:
     result = operator("test")
 
     assert (result.code, "nothing answers at" in result.out) == (3, True)
+
+
+def test_a_coreapp_that_fails_is_a_finding(operator: Operator) -> None:
+    """A login that is lost, and an outage at the settings or the CA, each are a line and exit 3."""
+
+    def check() -> tuple[int, list[tuple[str, bool]], str]:
+        result = operator("test", "--json")
+        checks = result.data["checks"]
+        return result.code, [(one["name"], one["passed"]) for one in checks], checks[-1]["said"]
+
+    operator("configure", "--webhook-url", "https://127.0.0.1:1/webhooks/core", "--yes")
+    application = {"settings": {"application": operator.coreapp.application}}
+    operator.coreapp.troubles.answer(200, body=json.dumps(application))
+    operator.coreapp.troubles.answer(503)
+    code, checks, said = check()
+    assert (code, checks) == (3, [("settings", True), ("callback", False)])
+    assert "answered 503" in said
+
+    operator.coreapp.accounts.revoke()
+    code, checks, said = check()
+    assert (code, checks) == (3, [("settings", False)])
+    assert "log in again" in said
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "h%2Fu n"])
+def test_an_answer_is_quoted_without_secrets(operator: Operator, secret: str) -> None:
+    """A callback that repeats what opens it does not bring that onto the screen."""
+    parrot = Parrot()
+    with hosted(parrot) as url:
+        for address in (
+            f"{url}/webhooks/core/{quote(secret)}",
+            f"{url}/webhooks/core?token={quote(secret)}",
+            f"{url.replace('//', f'//me:{quote(secret)}@')}/webhooks/core",
+        ):
+            operator.coreapp.settings.change({"webhooks": {"url": address}})
+            parrot.say_text(f"no \x1b[2J {secret} {quote(secret)} at {address}", 403)
+            result = operator("test")
+            assert (result.code, "it answers 403" in result.out) == (3, True)
+            assert secret not in result.out
+            assert quote(secret) not in result.out
 
 
 @pytest.fixture

@@ -120,6 +120,37 @@ def test_what_does_not_read_back_is_told(
     assert "look again with router cloud show" in told.err
 
 
+def test_the_app_of_another_is_not_taken_for_ours(cloud: Run, graph: Graph) -> None:
+    """Its override hinders nobody, and its row does not prove that ours is there."""
+    graph.others["1"] = "https://other.example"
+    assert cloud("subscribe", "--waba", ACCOUNT, "--yes").code == 0
+    assert graph.accounts == {ACCOUNT: None}
+
+    graph.accounts.clear()
+    graph.others["1"] = None
+    graph.forgets = True
+    told = cloud("subscribe", "--waba", ACCOUNT, "--yes")
+    assert (told.code, "reads back without it" in told.err) == (1, True)
+    assert "Subscribed" not in told.err
+
+
+def test_what_cannot_be_known_is_told(cloud: Run, graph: Graph) -> None:
+    """Where the token's app is unknown, what changed proves it; where nothing did, nothing does."""
+    graph.tells_app = False
+    graph.others["1"] = None
+    graph.forgets = True
+    doubtful = cloud("subscribe", "--waba", ACCOUNT, "--yes")
+    assert (doubtful.code, "Subscribed" in doubtful.err) == (0, False)
+    assert "does not tell which app is the token's" in doubtful.err
+
+    graph.forgets = False
+    assert "Subscribed" in cloud("subscribe", "--waba", ACCOUNT, "--yes").err
+
+    graph.others["1"] = "https://other.example"
+    careful = cloud("subscribe", "--waba", ACCOUNT, "--yes")
+    assert (careful.code, "may be that of another app" in careful.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

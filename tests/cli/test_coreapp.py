@@ -1,5 +1,6 @@
 """`router coreapp login` and `show`, as somebody types them, against a Coreapp over HTTPS."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -95,6 +96,43 @@ def test_a_wrong_password_is_told(operator: Operator, monkeypatch: pytest.Monkey
     assert operator("show").code == 1
 
 
+def test_no_password_is_changed_where_no_token_can_be_kept(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place is tried before the Coreapp is asked; the old password is good as before."""
+    monkeypatch.setenv("TEST_NEW", "Another-1!")
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "token.json"):
+        result = operator.log_in("--new-password", "env:TEST_NEW", "--token-file", str(place))
+        assert (result.code, "cannot be kept in" in result.err) == (1, True)
+        assert "IS changed" not in result.err
+
+    assert operator.log_in().code == 0
+
+
+def test_a_changed_password_is_told_where_its_token_is_lost(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the place fail after all, the new password is the one to log in with."""
+
+    def fail(file: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("TEST_NEW", "Another-1!")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fail)
+        assert "IS changed" not in operator.log_in().err
+        lost = operator.log_in("--new-password", "env:TEST_NEW")
+    assert (lost.code, "the password of admin IS changed" in lost.err) == (1, True)
+    assert "log in with the new one, without --new-password" in lost.err
+
+    again = operator.log_in("--new-password", "env:TEST_NEW")
+    assert (again.code, "if the password was changed before" in again.err) == (1, True)
+    assert "add --new-password" not in again.err
+    monkeypatch.setenv("TEST_PASSWORD", "Another-1!")
+    assert operator.log_in().code == 0
+
+
 def test_an_unknown_certificate_is_told(operator: Operator, run: Run) -> None:
     """Without the CA nothing is sent, and the way to name it is said."""
     words = ("--url", operator.coreapp.url, "--password", "env:TEST_PASSWORD")
@@ -131,6 +169,17 @@ def test_a_lost_login_is_told(operator: Operator, tmp_path: Path) -> None:
     expired = operator("show")
     assert (expired.code, "expired at 2020-01-01T00:00:00" in expired.err) == (1, True)
     assert f"router coreapp login --url {operator.coreapp.url} --user admin" in expired.err
+
+
+def test_a_lost_authority_is_told(operator: Operator) -> None:
+    """The CA of the login may be named at another place, or by another login."""
+    operator.log_in()
+    moved = operator.made.ca.rename(operator.made.ca.with_name("moved.pem"))
+
+    lost = operator("show")
+    assert (lost.code, "cannot be read: No such file" in lost.err) == (1, True)
+    assert "name it with --cacert FILE, or log in again" in lost.err
+    assert operator("show", "--cacert", str(moved)).code == 0
 
 
 @pytest.mark.parametrize(

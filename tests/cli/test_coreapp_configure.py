@@ -177,6 +177,24 @@ def test_an_authority_is_uploaded_once(operator: Operator, tmp_path: Path) -> No
     assert operator.coreapp.trust.uploaded == other.read_text()
 
 
+@pytest.mark.parametrize("found", ["", "another"])
+def test_an_authority_that_does_not_read_back_is_told(
+    operator: Operator, tmp_path: Path, found: str
+) -> None:
+    """An upload that was confirmed, but is not there, exits 1; the callback stays as it was."""
+    ca = make_certificate(tmp_path / "one").ca
+    before = json.dumps({"settings": {"application": operator.coreapp.application}})
+    for status, body in ((200, before), (404, ""), (200, "null"), (200 if found else 404, found)):
+        operator.coreapp.troubles.answer(status, body=body, media_type="application/json")
+
+    result = operator("configure", "--webhook-url", URL, "--webhook-ca", str(ca), "--yes")
+
+    assert result.code == 1
+    assert "took the CA, but reads back otherwise: certificates.webhooks.ca is" in result.err
+    assert "Changed" not in result.err
+    assert webhooks(operator)["url"] == ""
+
+
 @pytest.mark.parametrize("operator", [{"version": "v2.33.4"}], indirect=True)
 def test_an_old_coreapp_is_known(operator: Operator) -> None:
     """Before v2.41.2 there is sent_status alone, which is named instead of the switches."""

@@ -47,6 +47,17 @@ def test_what_no_url_can_hold_is_refused(settings: Mapping[str, object]) -> None
         make_callback(make(**settings), router="https://router")
 
 
+@pytest.mark.parametrize("router", ["foo", "", "https://[bad]", "https://h:99999", "me:pw@foo"])
+def test_a_router_that_is_nowhere_is_refused(router: str) -> None:
+    """What is no URL is told as that, and without what opens it."""
+    source = make(verification="basic", users=[{"username": "u", "password": "p"}])
+
+    with pytest.raises(ConfigError, match=r"the router's URL .* is no URL") as refused:
+        make_callback(source, router=router)
+
+    assert "pw" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

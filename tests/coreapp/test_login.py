@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.pretty import Pretty
 
-from router.coreapp.login import Login, read_login, write_login
+from router.coreapp.login import Login, read_login, try_place, write_login
 from router.errors import ConfigError
 
 LOGIN = Login(
@@ -89,6 +89,21 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"cannot be kept in .*--token-file"):
         write_login(LOGIN, tmp_path / "file" / "token.json")
+
+
+def test_a_place_is_tried_before(tmp_path: Path) -> None:
+    """Folders are made, nothing else is left, and what is there stays."""
+    file = tmp_path / "state" / "token.json"
+    try_place(file)
+    assert list(file.parent.iterdir()) == []
+    write_login(LOGIN, file)
+    try_place(file)
+    assert read_login(file) == LOGIN
+
+    for place in (tmp_path, file / "token.json"):
+        with pytest.raises(ConfigError, match=r"cannot be kept in .*--token-file"):
+            try_place(place)
+    assert list(tmp_path.rglob("*")) == [file.parent, file]
 
 
 def test_the_token_is_never_shown() -> None:
