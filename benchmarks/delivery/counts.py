@@ -9,6 +9,7 @@ from sqlalchemy import Engine, event
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+\"?([a-z_]+)")
 ENDS = ("COMMIT", "ROLLBACK")
+_END = re.compile(r"(?:COMMIT|ROLLBACK)\b(?!\s+TO\b)", re.IGNORECASE)
 _RANGE = re.compile(r"position > ([0-9]+) AND event\.position <= ([0-9]+) ")
 ONE_EVENT = "SELECT event by position"  # what a retry reads
 FRAME = {"PRAGMA", "BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "UPDATE lane"}
@@ -34,12 +35,20 @@ class Statements:
 
     @property
     def total(self) -> int:
-        """How many there were, up to the last connection that was given back."""
+        """How many there were, up to the end of the last transaction."""
         return self.counts.total()
 
     def _watch(self, connection: sqlite3.Connection, _entry: object, _proxy: object) -> None:
         statements = self._open[id(connection)] = []
-        connection.set_trace_callback(partial(_note, statements))
+        connection.set_trace_callback(partial(self._note, statements))
+
+    def _note(self, statements: list[str], statement: str) -> None:
+        if statement.startswith("--"):  # what a trigger does
+            return
+        statements.append(describe(statement))
+        if _END.match(statement):  # not when it is given back: those for writing never are
+            self._close(statements)
+            statements.clear()
 
     def _end(self, connection: sqlite3.Connection, _entry: object) -> None:
         if statements := self._open.pop(id(connection), None):
@@ -50,11 +59,6 @@ class Statements:
         written = sorted({one for one in statements if one.split()[0] not in ("SELECT", "BEGIN")})
         for one in statements:
             self.counts[one if one not in ENDS else f"{one} of {', '.join(written[:3])}"] += 1
-
-
-def _note(statements: list[str], statement: str) -> None:
-    if not statement.startswith("--"):  # what a trigger does
-        statements.append(describe(statement))
 
 
 def _count_own(statements: list[str]) -> int:
