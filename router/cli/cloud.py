@@ -86,7 +86,7 @@ def group() -> None:
 @output.json_option
 @with_cloud
 def show(*, cloud: Cloud, waba: str | None, phone_number: str | None, as_json: bool) -> None:
-    """Show the apps that are subscribed to an account, or the callbacks of a phone number."""
+    """Show the apps subscribed to an account, or the callbacks of a number."""
     if waba:
         apps = _app_rows(cloud.read_subscriptions(waba))
         if as_json:
