@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from sqlalchemy import Engine
 from starlette.applications import Starlette
@@ -36,6 +36,8 @@ from router.log import EventLog
 from router.periodic import Periodic
 from router.problems import ERROR_HANDLERS
 from router.receiver import PREFIX, Receiver, livez, path_of
+from router.replay import Replays
+from router.replay_handle import ReplayHandle, ReplayOptions, start_replay
 from router.schema import make_tables
 from router.secrets import Secret
 from router.sources import Source
@@ -155,6 +157,25 @@ class Router:
     def dead_letters(self) -> DeadLetters:
         """Lists, redrives and discards what was given up; its calls wait for the database."""
         return DeadLetters(self._store)
+
+    @property
+    def replays(self) -> Replays:
+        """Plans, starts, lists and steers replays; its calls wait for the database."""
+        return Replays(self.log)
+
+    async def replay(self, subscription: str, **how: Unpack[ReplayOptions]) -> ReplayHandle:
+        """Start to hand a range of history to a subscription again; a worker carries it out.
+
+        Args:
+            subscription: Its name; a plugin of this router may be one that has never run.
+            how: See `ReplayOptions`: which events, how fast, and why.
+
+        Raises:
+            UnknownName: There is no such subscription, and no such plugin.
+            Refused: Its handlers refuse it, or would all be skipped; says the ways to allow it.
+        """
+        policies = {one.name: one.policies for one in self._subscriptions}.get(subscription)
+        return await start_replay(self.replays, subscription, policies=policies, **how)
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application: to be served, or mounted in another one.

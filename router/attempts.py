@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -43,6 +43,9 @@ class Attempts:
         self._is_wanted = is_wanted
         self._monotonic = monotonic
         self._is_ordered = caller.subscription.options.order == "subject"
+        # Of live delivery the slots see to that; replays of one subscription share a room.
+        is_bounded = replaying is not None and not caller.subscription.is_plain
+        self._room = caller.room if is_bounded else None
         self._in_line: set[asyncio.Task[object]] = set()
         self._is_stopped = False
 
@@ -76,8 +79,11 @@ class Attempts:
             LeaseLost: Another process has the lane.
         """
         key = self.key(event)
-        await self.wait_for_turn(key)
         with ExitStack() as stack:
+            if self._room is not None:
+                await self._wait(self._room.acquire())
+                stack.callback(self._room.release)
+            await self.wait_for_turn(key)
             stack.callback(self.turns.give_back, key)
             await self._begin(begin)
             give_back = stack.pop_all().close
@@ -96,12 +102,15 @@ class Attempts:
         ready: list[Attempt] = []
         taken: set[str] = set()
         try:
-            for attempt in attempts[:1] if self.pace.is_limited else attempts:
+            for attempt in attempts:
                 key = self.key(attempt.event)
                 if not ready:
                     await self.wait_for_turn(key)
                 elif key not in taken and not self.turns.try_take(key):
                     break  # a replay has it, or live delivery: those before it need not wait
+                elif not self.pace.try_pass():
+                    taken.add(key)
+                    break
                 taken.add(key)
                 ready.append(self._tell_attempt(attempt))
             await self._begin(begin)
@@ -121,15 +130,23 @@ class Attempts:
 
     async def wait_for_turn(self, key: str) -> None:
         """Wait until a call may be made for ``key``, whose turn is to be given back after it."""
-        task = asyncio.current_task()
-        if task is None or self._is_stopped:
+        if self._is_stopped:
             raise asyncio.CancelledError
         if not self.pace.is_limited and self.turns.try_take(key):
             return
+        is_first = self._replaying is None
+        await self._wait(self.pace.keep(first=is_first))
+        await self._wait(self.turns.take(key, first=is_first))
+
+    async def _wait(self, awaited: Coroutine[None, None, object]) -> None:
+        """Wait for something until these attempts are stopped."""
+        task = asyncio.current_task()
+        if task is None or self._is_stopped:
+            awaited.close()
+            raise asyncio.CancelledError
         self._in_line.add(task)
         try:
-            await self.pace.keep()
-            await self.turns.take(key, first=self._replaying is None)
+            await awaited
         finally:
             self._in_line.discard(task)
 

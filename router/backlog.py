@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from router.claims import LIVE
 from router.parking import DEAD, RETRY
-from router.retention import FINISHED
+from router.replay_states import FINISHED
 from router.schema import Tables
 from router.tiling import Tile, read_tilings
 

@@ -8,8 +8,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from router.events import Event
-from router.ledger import Outcome
+from router.ledger import Counts
 from router.lending import Lent
+from router.replay_counts import Count
 from router.subscriptions import Caller, Failed, Undone
 
 SECONDS = 0.005  # that a batch may last
@@ -19,7 +20,7 @@ WANTED_SECONDS = 0.002  # likewise, when an append waits; less would not keep up
 class Record(Protocol):
     """Writes down what came of an attempt; perhaps again, if its transaction came to nothing."""
 
-    def __call__(self, connection: Connection, failed: Failed | None) -> Outcome | None:
+    def __call__(self, connection: Connection, failed: Failed | None) -> Count | None:
         """Write it down and return what is to be counted."""
 
 
@@ -78,7 +79,7 @@ class Batch:
     ) -> None:
         self.ended: list[Ended] = []
         self.settled: list[int] = []
-        self.counts: Counter[Outcome | None] = Counter()
+        self.counts: Counts = Counter()
         self._attempts = attempts
         self._caller = caller
         self._monotonic = monotonic
@@ -102,7 +103,9 @@ class Batch:
                 self._note(Ended(attempt, was_made=False))
                 continue
             failed = self._undone.get(event.position) or self._call(lent, attempt)
-            self.counts[attempt.record(lent.connection, failed)] += 1
+            count = attempt.record(lent.connection, failed)
+            if count is not None:
+                self.counts[count] += 1
             if failed is not None and attempt.must_wait(failed):
                 waiting.add(event.subject)
             self._note(Ended(attempt, failed))

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, exists, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from router.replay_states import RUNNING
 from router.schema import Tables
 
 LIVE = 0  # the run of live delivery; a replay's run is its id
@@ -20,7 +21,7 @@ def find_free(
 ) -> Rows:
     """Return the lanes of ``subscriptions`` that nobody owns, or only in name, at ``now``.
 
-    A replay's lane is for the owner of the live lane of the same shards alone.
+    A replay's lane is for the owner of the live lane of the same shards alone, while it runs.
     """
     lane = tables.lane
     is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < now)
@@ -43,7 +44,7 @@ def has_more_to_do(connection: Connection, tables: Tables, lane: Row[*tuple[Any,
 
 
 def _is_runnable(tables: Tables, worker: str) -> ColumnElement[bool]:
-    lane, subscription = tables.lane, tables.subscription
+    lane, subscription, replay = tables.lane, tables.subscription, tables.replay
     live = lane.alias("live")
     owns_live = exists().where(
         live.c.subscription == lane.c.subscription,
@@ -54,4 +55,5 @@ def _is_runnable(tables: Tables, worker: str) -> ColumnElement[bool]:
     is_active = exists().where(
         subscription.c.name == lane.c.subscription, subscription.c.state.in_(RUNNABLE)
     )
-    return and_(is_active, or_(lane.c.run == LIVE, owns_live))
+    is_running = exists().where(replay.c.id == lane.c.run, replay.c.state == RUNNING)
+    return and_(is_active, or_(lane.c.run == LIVE, and_(owns_live, is_running)))

@@ -11,7 +11,7 @@ from router.claims import ACTIVE, LIVE, MISSING, PAUSED
 from router.errors import RouterError
 from router.events import SHARDS
 from router.intents import Intents
-from router.retention import FINISHED
+from router.replay_states import CANCELLED, FINISHED
 from router.status import find_subscription
 from router.store import Store
 from router.tiling import plan_tilings, read_tilings, write_tilings
@@ -205,7 +205,7 @@ class Control:
             cancel = update(tables.replay).where(
                 tables.replay.c.subscription == name, tables.replay.c.state.not_in(FINISHED)
             )
-            connection.execute(cancel.values(state="cancelled", finished_at=self._store.now()))
+            connection.execute(cancel.values(state=CANCELLED, finished_at=self._store.now()))
             connection.execute(
                 delete(tables.subscription).where(tables.subscription.c.name == name)
             )

@@ -16,7 +16,7 @@ from router.attempts import Attempts
 from router.breaker import Breaker
 from router.clock import Clock
 from router.firsts import Firsts
-from router.intake import WINDOW, Intake, Reader, Span
+from router.intake import Intake, Reader, Span
 from router.intents import DISCARD, SKIP, Intent, Intents
 from router.ledger import Ledger
 from router.lines import PlainQueue
@@ -24,6 +24,7 @@ from router.log import EventLog
 from router.parking import Held, Parked, Parking
 from router.queues import AsyncQueue, BatchQueue, Queue
 from router.retries import Retries
+from router.room import WINDOW, Room
 from router.slots import Slots
 from router.subscriptions import Caller, Subscription
 from router.turns import Pace, Turns
@@ -40,6 +41,7 @@ class Delivery:
         caller: Calls the handlers.
         ledger: The lane's book.
         read_page: Reads what is new.
+        room: How much of that it may hold until it is settled.
         turns: Shared by all deliveries of the subscription in this process.
         pace: How fast.
         on_dead: Told of each delivery that is given up.
@@ -59,6 +61,7 @@ class Delivery:
         ledger: Ledger,
         log: EventLog,
         read_page: Reader,
+        room: Room,
         parking: Parking,
         turns: Turns,
         pace: Pace,
@@ -74,9 +77,10 @@ class Delivery:
         self._clock = clock
         self._tell_breaker = on_breaker
         self._intents = Intents(log.store)
+        self._room = room
         self._asked: dict[int, Intent] = {}
         self._changed = asyncio.Event()
-        self._intake = Intake(span, ledger=ledger, read_page=read_page, clock=clock)
+        self._intake = Intake(span, ledger=ledger, read_page=read_page, room=room, clock=clock)
         self._attempts = Attempts(
             caller=caller,
             ledger=ledger,
@@ -86,8 +90,7 @@ class Delivery:
             is_wanted=lambda: log.store.gate.is_append_waiting,
         )
         subscription = caller.subscription
-        limit = 1 if subscription.is_transactional else subscription.options.concurrency
-        self._slots = Slots(limit, on_change=self._changed.set)
+        self._slots = Slots(caller.concurrency, on_change=self._changed.set)
         agenda = Agenda()
         verdicts = Verdicts(
             subscription.options,
@@ -157,7 +160,8 @@ class Delivery:
             if self.ledger.lane.is_suspect:
                 self._retries.alone = WINDOW  # events that may have been under way
                 self._slots.add(self._run_alone)
-            await self._run()
+            with self._room.taken():
+                await self._run()
         finally:
             self.cut()
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import random
@@ -17,22 +16,17 @@ from router.claims import LIVE
 from router.clock import Clock
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
-from router.events import Event, Replaying
-from router.filters import Filter
-from router.intake import Reader, Span
+from router.events import Event
 from router.intents import Intents
 from router.lanes import Key, Lane, Lanes, LeaseLost
-from router.ledger import Ledger
 from router.log import EventLog
-from router.parking import Parking
+from router.opening import Objection, Opener
 from router.periodic import Periodic
-from router.replay import Replays
+from router.replay_runs import ReplayRuns
 from router.rests import Rests
 from router.roster import Roster
-from router.subscriptions import Caller, Subscription
+from router.subscriptions import Subscription
 from router.tail import Tail
-from router.threads import Threads
-from router.turns import Pace, Turns
 from router.watch import Watch
 
 T = TypeVar("T")
@@ -41,7 +35,6 @@ RENEW = 2.0  # seconds between two renewals of a lease of six
 LOOK = 1.0  # seconds between two looks for lanes and replays that wait for an owner
 DRAIN = 30.0  # seconds that a stop waits for the calls under way
 LAST_WRITE = 5.0  # more, to write down what has come of the others
-STORAGE_THREADS = 4
 
 logger = logging.getLogger("router.dispatcher")
 
@@ -73,17 +66,20 @@ class Dispatcher:
         self._clock = clock or Clock(now=log.store.now, sleep=asyncio.sleep, random=random)
         self._roster = Roster(log.store, pid=os.getpid())
         self._lanes = Lanes(log.store, worker=self._roster.worker)
-        self._replays = Replays(log)
+        self._runs = ReplayRuns(log.store)
         self._intents = Intents(log.store)
         self._alerts = Alerts(listeners)
         self._watch = Watch(list(self._subscriptions), roster=self._roster, alerts=self._alerts)
         types = tuple(sorted({type_ for one in subscriptions for type_ in one.handlers}))
         self._tail = Tail(log, types=types, now=self._clock.now)
-        self._parking = Parking(log.store.tables)
-        self._storage = Threads(STORAGE_THREADS, name="router-storage")
-        self._callers = {one.name: self._make_caller(one) for one in subscriptions}
-        self._turns = {one.name: Turns() for one in subscriptions}
-        self._paces = {one.name: self._make_pace(one.options.rate) for one in subscriptions}
+        self._opener = Opener(
+            self._subscriptions,
+            log=log,
+            lanes=self._lanes,
+            runs=self._runs,
+            tail=self._tail,
+            clock=self._clock,
+        )
         self._bell = Bell(self._wake)
         self._rests = Rests(self._clock.now)
         self._held: set[Key] = set()  # what is claimed and not given back
@@ -135,9 +131,7 @@ class Dispatcher:
         except Unavailable as error:
             logger.warning("the lanes were not given back; their leases will expire: %s", error)
         finally:
-            for caller in self._callers.values():
-                caller.close()
-            self._storage.shutdown()
+            self._opener.close()
 
     async def _wait_for_tasks(self, seconds: float) -> bool:
         """Wait until all deliveries have ended; whether they have."""
@@ -146,7 +140,7 @@ class Dispatcher:
         return not self._tasks
 
     async def _store(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._storage, work)
+        return await asyncio.get_running_loop().run_in_executor(self._opener.storage, work)
 
     def _wake(self) -> None:
         for delivery in self._running.values():
@@ -168,6 +162,11 @@ class Dispatcher:
             for key, delivery in self._running.items():
                 if key[0] == name:
                     delivery.stop()
+        replays = {run for _, run, _, _ in self._running} - {LIVE}
+        halted = await self._store(partial(self._runs.find_halted, replays))
+        for (_, run, _, _), delivery in self._running.items():
+            if run in halted:
+                delivery.stop()
         for intent in await self._store(partial(self._intents.find, list(self._subscriptions))):
             for (name, run, _, _), delivery in self._running.items():
                 if (name, run) == (intent.subscription, intent.run):
@@ -175,7 +174,7 @@ class Dispatcher:
 
     async def _claim(self) -> None:
         names = [name for name in self._subscriptions if self._rests.is_over(name)]
-        await self._store(partial(self._replays.take_up, names))
+        await self._store(partial(self._runs.take_up, names))
         claim = partial(self._lanes.claim, names, held=frozenset(self._held))
         for lane in await self._store(claim):
             self._held.add(lane.key)
@@ -197,54 +196,31 @@ class Dispatcher:
                 await self._store(partial(self._lanes.release, lane))
         except LeaseLost as error:
             logger.warning("%s", error)
+        except Objection as error:
+            logger.error("replay %d of %r ends: %s", lane.run, lane.subscription, error)
+            await self._store(partial(self._refuse, lane, str(error)))
         except Exception as error:
             await self._break_off(lane, error)
         finally:
             self._held.discard(lane.key)
             self._running.pop(lane.key, None)
+            if lane.run not in {run for _, run, _, _ in self._running}:
+                self._opener.forget(lane.run)
             if not self._stopping.is_set():
                 self._note_breaker(lane.subscription)  # whoever delivers it next finds out anew
 
     async def _run(self, lane: Lane) -> Delivery:
-        delivery = self._running[lane.key] = await self._open(lane)
+        name = lane.subscription
+        delivery = await self._opener.open(
+            lane,
+            on_dead=partial(self._watch.tell_dead, name),
+            on_breaker=partial(self._note_breaker, name),
+        )
+        self._running[lane.key] = delivery
         if self._stopping.is_set():
             delivery.stop()
         await delivery.run()
         return delivery
-
-    async def _open(self, lane: Lane) -> Delivery:
-        subscription = self._subscriptions[lane.subscription]
-        pace = self._paces[lane.subscription]
-        span = Span(Filter(types=tuple(subscription.handlers)))
-        tally = None
-        read_page: Reader = self._tail.read_page
-        if lane.run != LIVE:
-            read_page = self._log.read_page
-            replay = await self._store(partial(self._replays.find, lane.run))
-            span = Span(replay.matching, replay.end - 1, Replaying(replay.id, replay.reason))
-            tally = partial(self._replays.tally, number=replay.id)
-            pace = self._make_pace(replay.rate) if replay.rate else pace
-        ledger = Ledger(
-            lane,
-            lanes=self._lanes,
-            parking=self._parking,
-            storage=self._storage,
-            sleep=self._clock.sleep,
-            tally=tally,
-        )
-        return Delivery(
-            span,
-            caller=self._callers[lane.subscription],
-            ledger=ledger,
-            log=self._log,
-            read_page=read_page,
-            parking=self._parking,
-            turns=self._turns[lane.subscription],
-            pace=pace,
-            clock=self._clock,
-            on_dead=partial(self._watch.tell_dead, lane.subscription),
-            on_breaker=partial(self._note_breaker, lane.subscription),
-        )
 
     def _note_breaker(self, name: str) -> None:
         """Note whether the live delivery of a subscription fails; its replays are apart."""
@@ -257,7 +233,11 @@ class Dispatcher:
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
         self._lanes.remove(lane, connection)
-        self._replays.finish(connection, lane)
+        self._runs.finish(connection, lane)
+
+    def _refuse(self, lane: Lane, why: str) -> None:
+        self._runs.fail(lane.run, why)
+        self._lanes.release(lane)
 
     async def _break_off(self, lane: Lane, error: Exception) -> None:
         """Give back a lane whose delivery has failed, and leave it alone for a while."""
@@ -290,10 +270,3 @@ class Dispatcher:
             is_beside = run == LIVE and (key[0], key[2]) == (name, first_shard)
             if key == lost or is_beside:
                 delivery.cut()
-
-    def _make_caller(self, subscription: Subscription) -> Caller:
-        clock = self._clock
-        return Caller(subscription, log=self._log, clock=lambda: clock.now() / 1_000_000)
-
-    def _make_pace(self, rate: float | None) -> Pace:
-        return Pace(rate, monotonic=time.monotonic, sleep=self._clock.sleep)

@@ -10,8 +10,9 @@ from router.attempts import Attempts
 from router.batches import Attempt
 from router.clock import Clock
 from router.events import Event
-from router.ledger import Ledger, Outcome
+from router.ledger import Ledger
 from router.parking import Parking
+from router.replay_counts import Count
 from router.subscriptions import Failed
 from router.verdicts import Verdicts, make_parked
 
@@ -63,7 +64,7 @@ class Firsts:
         if failed is not None:
             return await self.keep(event, failed, is_behind=is_behind)
         self.note(event, is_behind=is_behind)
-        self._ledger.count("done")
+        self._ledger.count(((event.type, "done"),))
         self._verdicts.accept()
         return False
 
@@ -110,23 +111,21 @@ class Firsts:
             settles=not first.is_behind,
         )
 
-    def _record(
-        self, first: First, connection: Connection, failed: Failed | None
-    ) -> Outcome | None:
+    def _record(self, first: First, connection: Connection, failed: Failed | None) -> Count | None:
+        event = first.event
         if first.is_behind:
-            lane, event = self._ledger.lane, first.event
-            self._parking.advance(connection, lane, event.subject, event.position)
-        return "done" if failed is None else self._park(connection, first, failed)
+            self._parking.advance(connection, self._ledger.lane, event.subject, event.position)
+        return (event.type, "done") if failed is None else self._park(connection, first, failed)
 
     def _must_wait(self, first: First, failed: Failed) -> bool:
         return self._verdicts.must_wait(self._judge_first(first, failed))
 
-    def _park(self, connection: Connection, first: First, failed: Failed) -> Outcome | None:
+    def _park(self, connection: Connection, first: First, failed: Failed) -> Count | None:
         lane, event, next_at = self._ledger.lane, first.event, self._judge_first(first, failed)
         self._parking.park(connection, lane, event, failure=failed.failure, next_at=next_at)
         if self._verdicts.must_wait(next_at) and not first.is_behind:
             self._parking.block(connection, lane, event)
-        return "failed" if next_at is None else None
+        return (event.type, "failed") if next_at is None else None
 
     def note(self, event: Event, *, is_behind: bool) -> None:
         """Note that an event is handled, or on record."""

@@ -11,11 +11,10 @@ from router.events import Event, Replaying
 from router.filters import Filter
 from router.ledger import Ledger
 from router.log import Page
+from router.room import WINDOW, Room
 
-WINDOW = 1_000  # events taken and not settled; one slow subject holds up others only this far on
 PAGE = 500
-ROOM = 250  # events for which there must be room before more are read: a few are not worth a page
-BYTES = 32 * 1024 * 1024  # of bodies, likewise; a single one may be larger
+SHARE = 0.25  # of the room that must be free before more is read: a few events are not worth a page
 POLL = 0.5  # seconds; the longest that an event waits when its wake-up is lost
 
 
@@ -56,12 +55,16 @@ class Intake:
         span: What part of the log is delivered.
         ledger: Knows how far the lane has come.
         read_page: Reads what is new.
+        room: How much may be taken and not settled.
     """
 
-    def __init__(self, span: Span, *, ledger: Ledger, read_page: Reader, clock: Clock) -> None:
+    def __init__(
+        self, span: Span, *, ledger: Ledger, read_page: Reader, room: Room, clock: Clock
+    ) -> None:
         self._span = span
         self._ledger = ledger
         self._read_page = read_page
+        self._room = room
         self._clock = clock
         self._may_be_more = True  # events that have not been looked for
         self._looked_at = 0
@@ -81,7 +84,8 @@ class Intake:
     @property
     def is_due(self) -> bool:
         """Whether it is time to look, and there is room for what may be found."""
-        if WINDOW - self._ledger.progress.pending < ROOM or not self._has_room():
+        free = self._room.events - self._ledger.progress.pending
+        if free < SHARE * self._room.events or not self._has_room():
             return False
         waited = abs(self._clock.now() - self._looked_at)
         return self._may_be_more or waited >= POLL * 1_000_000
@@ -100,8 +104,8 @@ class Intake:
         """Take the next page, and return those of its events that are to be handed over now."""
         self._may_be_more = False
         self._looked_at = self._clock.now()
-        room = WINDOW - self._ledger.progress.pending
-        page = await self._read(limit=min(room, PAGE))
+        free = self._room.events - self._ledger.progress.pending
+        page = await self._read(limit=max(1, min(free, PAGE)))
         self._may_be_more = self._may_be_more or not page.is_last
         return self._take(page)
 
@@ -118,7 +122,7 @@ class Intake:
             limit=limit,
             matching=self._span.matching,
             shards=self._ledger.lane.shards,
-            max_bytes=BYTES - self._bytes,
+            max_bytes=self._room.bytes - self._bytes,
         )
         return await self._ledger.read(read)
 
@@ -142,8 +146,9 @@ class Intake:
 
     def _has_room(self) -> bool:
         """Whether the bodies of what is taken and not settled leave room for more."""
-        if self._bytes >= BYTES or len(self._bodies) > 2 * WINDOW:
+        most = self._room.bytes
+        if self._bytes >= most or len(self._bodies) > 2 * WINDOW:
             is_pending = self._ledger.progress.is_pending
             self._bodies = [one for one in self._bodies if any(map(is_pending, one[0]))]
             self._bytes = sum(size for _, size in self._bodies)
-        return self._bytes < BYTES
+        return self._bytes < most

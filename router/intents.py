@@ -4,6 +4,7 @@ The owner alone may change what its lane goes by. A lane that nobody owns is see
 asks, within the same transaction.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, cast
 
@@ -15,6 +16,7 @@ from router import replay_lanes, unowned
 from router.claims import LIVE
 from router.lanes import Lane
 from router.parking import DEAD, RETRY, Parked, in_lane, read_parked
+from router.replay_counts import Count, add_counts
 from router.store import Store
 
 Action = Literal["redrive", "discard", "skip"]
@@ -149,7 +151,7 @@ class Intents:
         return touched
 
     def _redrive(self, connection: Connection, lane: Lane, intent: Intent) -> list[Parked]:
-        parked, lanes, replay = self._tables.parked, self._tables.lane, self._tables.replay
+        parked, lanes = self._tables.parked, self._tables.lane
         mine = [*in_lane(parked.c, lane), parked.c.intent == intent.id, parked.c.state == DEAD]
         first = [*_in_run(lanes.c, lane.subscription, lane.run)]
         first.append(lanes.c.first_shard == lane.first_shard)
@@ -159,8 +161,9 @@ class Intents:
         fresh = {"next_at": now, "uptime": uptime, "spent": parked.c.attempts}
         connection.execute(update(parked).where(*mine).values(state=RETRY, intent=None, **fresh))
         if lane.run != LIVE:  # they count as failed no more
-            counts = update(replay).where(replay.c.id == lane.run)
-            connection.execute(counts.values(failed=replay.c.failed - len(rows)))
+            fewer: Counter[Count] = Counter()
+            fewer.subtract((row.type, "failed") for row in rows)
+            add_counts(connection, fewer, tables=self._tables, number=lane.run)
         return [
             msgspec.structs.replace(
                 read_parked(row), next_at=now, uptime=uptime, spent=row.attempts

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -14,10 +14,11 @@ from router.errors import Unavailable
 from router.lanes import Lane, Lanes
 from router.parking import Parking
 from router.progress import Progress
+from router.replay_counts import Count
 
 T = TypeVar("T")
-Outcome = Literal["done", "failed"]  # of a delivery: handled, or given up
-Statement = Callable[[Connection], Outcome | None]  # gives what is to be counted
+Counts = Counter[Count]  # what came of deliveries
+Statement = Callable[[Connection], Count | None]  # gives what is to be counted
 
 PATIENCE = 1.0  # seconds between tries while the database does not answer
 
@@ -27,8 +28,8 @@ logger = logging.getLogger("router.ledger")
 class Tally(Protocol):
     """Adds to the counts of a replay."""
 
-    def __call__(self, connection: Connection, *, done: int, failed: int) -> None:
-        """Add ``done`` and ``failed`` within the transaction."""
+    def __call__(self, connection: Connection, counts: Counts) -> None:
+        """Add ``counts`` within the transaction."""
 
 
 class Work(Protocol):
@@ -40,7 +41,7 @@ class Work(Protocol):
     """
 
     settled: list[int]
-    counts: Counter[Outcome | None]
+    counts: Counts
 
     def __call__(self, connection: Connection) -> None:
         """Make the calls; perhaps again, if the transaction came to nothing."""
@@ -57,7 +58,7 @@ class Changes(NamedTuple):
 
     advanced: dict[str, int]
     released: set[str]
-    counts: Counter[Outcome | None]
+    counts: Counts
 
 
 class Ledger:
@@ -70,7 +71,7 @@ class Ledger:
 
     Args:
         lane: Whose.
-        tally: Writes down the counts of a replay: how many were done and failed.
+        tally: Writes down the counts of a replay.
         storage: The threads that talk to the database.
         sleep: Waits for some seconds.
 
@@ -103,7 +104,7 @@ class Ledger:
         self._tally = tally
         self._advanced: dict[str, int] = {}
         self._released: set[str] = set()
-        self._counts: Counter[Outcome | None] = Counter()
+        self._counts: Counts = Counter()
         self._written = self.progress.state
         self._error: Exception | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -112,9 +113,9 @@ class Ledger:
         """Note that ``position`` needs nothing more here."""
         self.progress.settle(position)
 
-    def count(self, outcome: Outcome, number: int = 1) -> None:
+    def count(self, counts: Iterable[Count]) -> None:
         """Count deliveries."""
-        self._counts[outcome] += number
+        self._counts.update(counts)
 
     def advance(self, subject: str, position: int) -> None:
         """Note that a blocked ``subject`` is settled up to ``position``."""
@@ -182,8 +183,8 @@ class Ledger:
 
             def transact() -> None:
                 with self._opening(progress, changes) as connection:
-                    counts = Counter(statement(connection) for statement in statements)
-                    self._count(connection, changes.counts, counts)
+                    found = [statement(connection) for statement in statements]
+                    self._count(connection, changes.counts, Counter(filter(None, found)))
 
             await self._commit(transact)
             self._written = progress.state
@@ -228,10 +229,9 @@ class Ledger:
                 self._parking.advance(connection, self.lane, subject, position)
             yield connection
 
-    def _count(self, connection: Connection, *counts: Counter[Outcome | None]) -> None:
-        if self._tally is not None:
-            done, failed = (sum(one[key] for one in counts) for key in ("done", "failed"))
-            self._tally(connection, done=done, failed=failed)
+    def _count(self, connection: Connection, before: Counts, counts: Counts) -> None:
+        if self._tally is not None and (before or counts):
+            self._tally(connection, before + counts)
 
     def _take_changes(self) -> Changes:
         changes = Changes(self._advanced, self._released, self._counts)

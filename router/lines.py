@@ -12,6 +12,7 @@ from router.events import Event
 from router.firsts import Firsts
 from router.ledger import Ledger
 from router.queues import settle_all
+from router.replay_counts import Count
 from router.slots import Slots
 from router.subscriptions import Failed
 
@@ -136,7 +137,7 @@ class PlainQueue:
     def _read(self) -> None:
         """Settle, on the loop, what has succeeded, and see to what has failed."""
         self._is_told = False
-        done = 0
+        done: list[Count] = []
         while self._ended:
             line, event, failed = self._ended.popleft()
             if event is None:
@@ -146,10 +147,10 @@ class PlainQueue:
                 line.failure = event, failed
             else:
                 self._ledger.settle(event.position)
-                done += 1
+                done.append((event.type, "done"))
         if done:
-            self._ledger.count("done", done)
-            self._breaker.succeed(done)
+            self._ledger.count(done)
+            self._breaker.succeed(len(done))
         self._on_change()
 
     def _go_on(self, line: Line) -> None:

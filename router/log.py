@@ -188,6 +188,18 @@ class EventLog:
             rows = connection.execute(query.group_by(event.c.type)).all()
         return {row[0]: row[1] for row in rows}
 
+    def find_range(
+        self, *, after: int = 0, until: int | None = None, matching: Filter = EVERYTHING
+    ) -> tuple[int, int] | None:
+        """Return the first and the last position of the matching events; None without any."""
+        position = self.store.tables.event.c.position
+        query = select(func.min(position), func.max(position)).where(position > after)
+        if until is not None:
+            query = query.where(position <= until)
+        with self.store.reading() as connection:
+            first, last = connection.execute(self._matching(query, matching)).one()
+        return None if first is None else (first, last)
+
     def _matching(
         self, query: Select[*tuple[Any, ...]], matching: Filter
     ) -> Select[*tuple[Any, ...]]:

@@ -2,120 +2,30 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from router import audit, replay_lanes
 from router.errors import RouterError, UnknownName
 from router.filters import Filter
 from router.hookspecs import ReplayPolicy
-from router.lanes import Lane
-from router.log import EventLog
-from router.replay_lanes import DONE, PLANNED, RUNNING
+from router.log import EVERYTHING, EventLog
+from router.replay_plan import Plan
+from router.replay_record import Replay, make_replay, select_replays
+from router.replay_states import CANCELLED, FINISHED, PAUSED, PLANNED, RUNNING
 
-
-class Refused(RouterError):
-    """A replay would call nothing, or what it must not; says the ways to allow it."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What a replay would do, counted before it does anything.
-
-    Attributes:
-        first: The first position.
-        end: The position behind the last, fixed when the plan is made.
-        by_type: How many events match, by type.
-        policies: What becomes of each type.
-    """
-
-    subscription: str
-    first: int
-    end: int
-    matching: Filter
-    by_type: Mapping[str, int]
-    policies: Mapping[str, ReplayPolicy]
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The types that handlers will be called with."""
-        return tuple(type_ for type_, policy in self.policies.items() if policy == "allow")
-
-    @property
-    def total(self) -> int:
-        """How many events handlers will be called with."""
-        return self.count("allow")
-
-    def count(self, policy: ReplayPolicy) -> int:
-        """Count the matching events that ``policy`` holds for."""
-        return sum(n for type_, n in self.by_type.items() if self.policies[type_] == policy)
-
-    def require_allowed(self) -> None:
-        """Refuse what must not be replayed, and what would be replayed to nobody.
-
-        Raises:
-            Refused: Says which types, and how to allow them.
-        """
-        refused = sorted(t for t in self.by_type if self.policies[t] == "refuse")
-        if refused:
-            raise Refused(
-                f"the handlers of {self.subscription!r} for {', '.join(refused)} refuse replays: "
-                "leave those types out with --type"
-            )
-        if not self.policies:
-            raise Refused(f"{self.subscription!r} handles none of the types asked for")
-        if not self.types or (self.by_type and not self.total):
-            raise Refused(
-                f"all {sum(self.by_type.values())} matching events would be skipped: the handlers "
-                f"of {self.subscription!r} may have effects outside the database. Allow them for "
-                f'this replay with --include-effects, for all with replay = "allow" in '
-                f'[subscriptions.{self.subscription}], or in code with @hookimpl(replay="allow")'
-            )
-
-
-class Replay(msgspec.Struct, frozen=True):
-    """One replay as it stands.
-
-    Attributes:
-        first: The first position.
-        end: The position behind the last.
-        total: How many events it hands over.
-        done: How many were handled.
-        failed: How many became dead letters.
-        rate: Events a second; None for the subscription's own limit.
-        matching: Which events, with the types that handlers are called with.
-    """
-
-    id: int
-    subscription: str
-    state: str
-    first: int
-    end: int
-    total: int
-    done: int
-    failed: int
-    rate: float | None
-    reason: str
-    matching: Filter
-
-    def as_dict(self) -> dict[str, object]:
-        """The replay as every JSON output shows it."""
-        return {
-            "id": self.id,
-            "subscription": self.subscription,
-            "state": self.state,
-            "from": self.first,
-            "to": self.end,
-            "total": self.total,
-            "done": self.done,
-            "failed": self.failed,
-            "rate": self.rate,
-        }
+Policies = Mapping[str, ReplayPolicy]
 
 
 class Replays:
-    """The statements on the table replay."""
+    """Plans, starts, lists and steers replays; a worker of their subscription carries them out.
+
+    Plain calls, each one transaction: in a coroutine write
+    ``await asyncio.to_thread(router.replays.pause, 7, actor="ana")``. Those that change something
+    take who wants it, and why, for the record.
+    """
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -128,82 +38,103 @@ class Replays:
         *,
         first: int = 1,
         end: int | None = None,
-        matching: Filter,
+        matching: Filter = EVERYTHING,
         include_effects: bool = False,
+        policies: Policies | None = None,
     ) -> Plan:
         """Count what a replay of the positions from ``first`` to below ``end`` would do.
+
+        Args:
+            subscription: Its name.
+            first: The first position.
+            end: The position behind the last; None is the end of the log as it is now.
+            matching: Which events. A time narrows the range to the positions that match.
+            include_effects: Whether handlers are called, too, that replays skip otherwise.
+            policies: What its handlers want, by type, if no worker has ever run it.
 
         Raises:
             UnknownName: No worker has ever run a subscription of that name.
         """
-        policies = self._find_policies(subscription)
+        declared = self._find_policies(subscription, policies)
         head = self._log.head()
         first = max(first, 1)
         end = max(first, head + 1 if end is None else min(end, head + 1))
-        wanted = [type_ for type_ in policies if not matching.types or type_ in matching.types]
-        counts: dict[str, int] = {}
+        wanted = [type_ for type_ in declared if not matching.types or type_ in matching.types]
+        by_type: Mapping[str, int] = {}
         if wanted and end > first:
-            counts = self._log.count_by_type(
-                after=first - 1,
-                until=end - 1,
-                matching=msgspec.structs.replace(matching, types=tuple(wanted)),
-            )
+            narrowed = msgspec.structs.replace(matching, types=tuple(wanted))
+            if matching.since or matching.until:  # lest all before be read in search of the first
+                first, end = self._narrow(first, end, narrowed)
+            by_type = self._log.count_by_type(after=first - 1, until=end - 1, matching=narrowed)
         return Plan(
             subscription=subscription,
             first=first,
             end=end,
             matching=matching,
-            by_type=counts,
-            policies={type_: _decide(policies[type_], include_effects) for type_ in wanted},
+            by_type=by_type,
+            declared={type_: declared[type_] for type_ in wanted},
+            include_effects=include_effects,
+            overlapping=self._find_overlapping(subscription, first, end),
         )
 
-    def start(self, plan: Plan, *, reason: str, by: str, rate: float | None = None) -> Replay:
+    def start(
+        self,
+        plan: Plan,
+        *,
+        reason: str,
+        by: str,
+        rate: float | None = None,
+        concurrency: int | None = None,
+    ) -> Replay:
         """Write down the replay that was planned; a worker takes it up.
+
+        Args:
+            plan: What it does.
+            reason: Why; handlers see it, too.
+            by: Who wants it.
+            rate: Events a second, at most; the subscription's own limit holds, too.
+            concurrency: Calls at a time; None is the subscription's own limit, which it shares
+                with its other replays.
 
         Raises:
             Refused: The plan does not allow it.
         """
         plan.require_allowed()
-        table = self._tables.replay
         matching = msgspec.structs.replace(plan.matching, types=plan.types)
-        now = self._store.now()
+        skipped = {t: {"skipped": n} for t, n in plan.by_type.items() if t not in plan.types}
         values: dict[str, object] = {
             "subscription": plan.subscription,
             "state": PLANNED,
             "from_position": plan.first,
             "to_position": plan.end,
             "filter": matching.as_json(),
-            "include_effects": False,
+            "include_effects": plan.include_effects,
             "rate": rate,
+            "concurrency": concurrency,
             "reason": reason,
             "created_by": by,
-            "created_at": now,
+            "created_at": self._store.now(),
             "total": plan.total,
             "done": 0,
             "failed": 0,
+            "counts": json.dumps(skipped),
         }
         with self._store.writing() as connection:
-            key = connection.execute(insert(table).values(values)).inserted_primary_key
-            number = cast("Sequence[int]", key)[0]
-            audit.record(
-                connection,
-                self._tables,
-                at=now,
-                actor=by,
-                action="replay start",
-                target=f"replay {number} of {plan.subscription}",
-                detail={"reason": reason, "total": plan.total},
-            )
+            inserted = connection.execute(insert(self._tables.replay).values(values))
+            number = cast("Sequence[int]", inserted.inserted_primary_key)[0]
+            detail = {"total": plan.total, "include_effects": plan.include_effects}
+            target = f"replay {number} of {plan.subscription}"
+            self._write_down(connection, "start", target, actor=by, reason=reason, detail=detail)
         return self.find(number)
 
     def list(self, *, limit: int, before: int | None = None) -> list[Replay]:
         """Return the newest replays, those with an id below ``before``."""
         table = self._tables.replay
-        query = select(table).order_by(table.c.id.desc()).limit(limit)
+        query = select_replays(self._tables).order_by(table.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(table.c.id < before)
         with self._store.reading() as connection:
-            return [_make_replay(row) for row in connection.execute(query)]
+            return [make_replay(row) for row in connection.execute(query)]
 
     def find(self, number: int) -> Replay:
         """Return the replay with this id.
@@ -211,76 +142,115 @@ class Replays:
         Raises:
             UnknownName: There is none.
         """
-        table = self._tables.replay
+        query = select_replays(self._tables).where(self._tables.replay.c.id == number)
         with self._store.reading() as connection:
-            row = connection.execute(select(table).where(table.c.id == number)).first()
+            row = connection.execute(query).first()
         if row is None:
-            raise UnknownName(f"there is no replay {number}: `router replay list` shows all")
-        return _make_replay(row)
+            raise _unknown(number)
+        return make_replay(row)
 
-    def take_up(self, subscriptions: Sequence[str]) -> None:
-        """Make the lanes of the replays that are planned for ``subscriptions``."""
+    def pause(self, number: int, *, actor: str, reason: str = "") -> bool:
+        """Hand nothing over any more until it is resumed; whether that is a change.
+
+        Raises:
+            UnknownName: There is no such replay.
+            RouterError: It has ended.
+        """
+        return self._change(number, "pause", PAUSED, actor=actor, reason=reason)
+
+    def resume(self, number: int, *, actor: str, reason: str = "") -> bool:
+        """Let a paused replay go on where it stands; whether that is a change.
+
+        Raises:
+            UnknownName: There is no such replay.
+            RouterError: It has ended.
+        """
+        return self._change(number, "resume", RUNNING, actor=actor, reason=reason)
+
+    def cancel(self, number: int, *, actor: str, reason: str = "") -> None:
+        """End a replay for good where it stands. Its dead letters stay; retries are given up.
+
+        The calls under way end as ever.
+
+        Raises:
+            UnknownName: There is no such replay.
+            RouterError: It has ended.
+        """
+        self._change(number, "cancel", CANCELLED, actor=actor, reason=reason)
+
+    def _change(self, number: int, action: str, state: str, *, actor: str, reason: str) -> bool:
         table = self._tables.replay
-        planned = select(table).where(
-            table.c.state == PLANNED, table.c.subscription.in_(subscriptions)
-        )
-        with self._store.reading() as connection:
-            if connection.execute(planned).first() is None:
-                return  # the usual case costs no write
         with self._store.writing() as connection:
-            for row in connection.execute(planned).all():
-                replay_lanes.make(connection, self._store, row, after=row.from_position - 1)
-                started = {"state": RUNNING, "started_at": self._store.now()}
-                connection.execute(update(table).where(table.c.id == row.id).values(**started))
+            row = connection.execute(select(table).where(table.c.id == number)).first()
+            if row is None:
+                raise _unknown(number)
+            if row.state in FINISHED:
+                raise RouterError(f"replay {number} is {row.state}: there is nothing to {action}")
+            if row.state == state or (action == "resume" and row.state != PAUSED):
+                return False
+            if action == "resume" and row.started_at is None:
+                state = PLANNED
+            ended = self._store.now() if state in FINISHED else None
+            changed = update(table).where(table.c.id == number)
+            connection.execute(changed.values(state=state, finished_at=ended))
+            if state in FINISHED:
+                replay_lanes.clear(connection, self._store, number)
+            detail = {"was": row.state, "done": row.done, "failed": row.failed}
+            target = f"replay {number} of {row.subscription}"
+            self._write_down(connection, action, target, actor=actor, reason=reason, detail=detail)
+        return True
 
-    def tally(self, connection: Connection, number: int, *, done: int, failed: int) -> None:
-        """Add to the counts of a replay."""
-        table = self._tables.replay
-        connection.execute(
-            update(table)
-            .where(table.c.id == number)
-            .values(done=table.c.done + done, failed=table.c.failed + failed)
-        )
-
-    def finish(self, connection: Connection, lane: Lane) -> None:
-        """Note that nothing of the run is left, if the ``lane`` just struck off was its last."""
-        table, lanes = self._tables.replay, self._tables.lane
-        left = select(func.count()).where(
-            lanes.c.subscription == lane.subscription, lanes.c.run == lane.run
-        )
-        if connection.scalars(left).one() == 0:
-            ended = {"state": DONE, "finished_at": self._store.now()}
-            connection.execute(update(table).where(table.c.id == lane.run).values(**ended))
-
-    def _find_policies(self, subscription: str) -> dict[str, ReplayPolicy]:
+    def _find_policies(self, subscription: str, policies: Policies | None) -> Policies:
         table = self._tables.subscription
         with self._store.reading() as connection:
             rows = connection.execute(select(table.c.name, table.c.types)).all()
         known = {row.name: row.types for row in rows}
-        if subscription not in known:
-            raise UnknownName(
-                f"there is no subscription {subscription!r} (known: {', '.join(known) or 'none'}): "
-                "it comes into being when `router serve` or `router worker` first loads its plugin"
-            )
-        found: dict[str, ReplayPolicy] = json.loads(known[subscription])
-        return found
+        if subscription in known:
+            found: Policies = json.loads(known[subscription])
+            return found
+        if policies is not None:
+            return policies
+        raise UnknownName(
+            f"there is no subscription {subscription!r} (known: {', '.join(known) or 'none'}): "
+            "it comes into being when `router serve` or `router worker` first loads its plugin. "
+            "If the plugin is installed and has not run yet, add --new"
+        )
+
+    def _narrow(self, first: int, end: int, matching: Filter) -> tuple[int, int]:
+        found = self._log.find_range(after=first - 1, until=end - 1, matching=matching)
+        return (first, first) if found is None else (found[0], found[1] + 1)
+
+    def _find_overlapping(self, subscription: str, first: int, end: int) -> Sequence[int]:
+        table = self._tables.replay.c
+        query = select(table.id).where(
+            table.subscription == subscription,
+            table.state.not_in(FINISHED),
+            table.from_position < end,
+            table.to_position > first,
+        )
+        with self._store.reading() as connection:
+            return connection.scalars(query.order_by(table.id)).all()
+
+    def _write_down(
+        self,
+        connection: Connection,
+        action: str,
+        target: str,
+        *,
+        actor: str,
+        reason: str,
+        detail: Mapping[str, object],
+    ) -> None:
+        audit.record(
+            connection,
+            self._tables,
+            at=self._store.now(),
+            actor=actor,
+            action=f"replay {action}",
+            target=target,
+            detail={"reason": reason, **detail},
+        )
 
 
-def _decide(policy: ReplayPolicy, include_effects: bool) -> ReplayPolicy:  # noqa: FBT001
-    return "allow" if policy == "skip" and include_effects else policy
-
-
-def _make_replay(row: Row[*tuple[Any, ...]]) -> Replay:
-    return Replay(
-        id=row.id,
-        subscription=row.subscription,
-        state=row.state,
-        first=row.from_position,
-        end=row.to_position,
-        total=row.total,
-        done=row.done,
-        failed=row.failed,
-        rate=row.rate,
-        reason=row.reason,
-        matching=Filter.from_json(row.filter),
-    )
+def _unknown(number: int) -> UnknownName:
+    return UnknownName(f"there is no replay {number}: `router replay list` shows all")

@@ -1,15 +1,14 @@
-"""The lanes of a replay: made when it begins, and once more for what failed in it."""
+"""The lanes of a replay: made when it begins, once more for what failed in it, and cleared away."""
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from router.claims import LIVE
 from router.errors import RouterError
+from router.parking import RETRY
+from router.replay_states import DONE, OVER, RUNNING
 from router.store import Store
-
-PLANNED, RUNNING, DONE = "planned", "running", "done"  # states of a replay
-OVER = ("cancelled", "failed")  # states in which nobody takes it up again
 
 
 def make(
@@ -73,3 +72,26 @@ def reopen(connection: Connection, store: Store, number: int) -> None:
     if made and row.state == DONE:
         again = {"state": RUNNING, "finished_at": None}
         connection.execute(update(table).where(table.c.id == number).values(**again))
+
+
+def clear(connection: Connection, store: Store, number: int) -> None:
+    """Strike off the lanes that nobody owns of a replay that was ended before its time.
+
+    With the last one goes what was still to be done: retries, blocked subjects, what operators
+    asked for. Its dead letters stay: they have come to their end.
+    """
+    tables = store.tables
+    lane, parked = tables.lane, tables.parked
+    is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < store.now())
+    connection.execute(delete(lane).where(lane.c.run == number, is_free))
+    if connection.scalars(select(lane.c.run).where(lane.c.run == number).limit(1)).first():
+        return  # its owner lets go of it in a moment
+    waiting = select(parked.c.position).where(parked.c.run == number, parked.c.state == RETRY)
+    attempt = tables.attempt.c
+    connection.execute(
+        delete(tables.attempt).where(attempt.run == number, attempt.position.in_(waiting))
+    )
+    connection.execute(delete(parked).where(parked.c.run == number, parked.c.state == RETRY))
+    connection.execute(update(parked).where(parked.c.run == number).values(intent=None))
+    for table in (tables.blocked, tables.intent):
+        connection.execute(delete(table).where(table.c.run == number))

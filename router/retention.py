@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Select, delete, func, select
 
 from router import audit
 from router.events import as_micros, as_rfc3339
+from router.replay_states import FINISHED
 from router.store import Store
 
 CHUNK = 1_000  # events a transaction
 SHORTEST_PAUSE = 0.01  # seconds between two transactions, so that appends get their turn
-FINISHED = ("done", "cancelled", "failed")  # replays that read no more
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -14,9 +14,10 @@ from router.clock import Clock
 from router.events import Event
 from router.filters import Filter
 from router.firsts import Firsts
-from router.ledger import Ledger, Outcome, Statement
+from router.ledger import Ledger, Statement
 from router.log import EventLog
 from router.parking import Held, Parked, Parking
+from router.replay_counts import Count
 from router.slots import Slots
 from router.subscriptions import Failed, Subscription
 from router.verdicts import Verdicts
@@ -179,11 +180,10 @@ class Retries:
 
     async def _try_again(self, parked: Parked) -> bool:
         lane, number = self._ledger.lane, parked.attempts + 1
-        chance = self._clock.random()
+        chance, made = self._clock.random(), number - parked.spent
 
         def judge(failed: Failed) -> int | None:
-            attempts = number - parked.spent
-            return self._verdicts.judge(failed, parked, attempts=attempts, chance=chance)
+            return self._verdicts.judge(failed, parked, attempts=made, chance=chance)
 
         def begin(connection: Connection) -> None:
             now = self._clock.now()
@@ -191,10 +191,12 @@ class Retries:
                 connection, lane, parked, started_at=now, is_alone=self.alone > 0
             )
 
-        def record(connection: Connection, failed: Failed | None) -> Outcome | None:
+        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
+
+        def record(connection: Connection, failed: Failed | None) -> Count | None:
             if failed is None:
                 self._parking.clear(connection, lane, parked.position)
-                return "done"
+                return event.type, "done"
             next_at = judge(failed)
             self._parking.park_again(
                 connection,
@@ -204,9 +206,8 @@ class Retries:
                 failure=failed.failure,
                 next_at=next_at,
             )
-            return "failed" if next_at is None else None
+            return (event.type, "failed") if next_at is None else None
 
-        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
         failed = await self._make(event, number, begin=begin, record=record)
         if failed is None:
             self._verdicts.accept()
@@ -242,13 +243,13 @@ class Retries:
                 "given up: the process ended in this call, while no other was under way, after "
                 "others had ended at this place before"
             )
+        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
 
-        def record(connection: Connection) -> Outcome:
+        def record(connection: Connection) -> Count:
             self._parking.give_up(connection, lane, parked.position, error=error)
-            return "failed"
+            return event.type, "failed"
 
         await self._ledger.write(record)
-        event = await self._ledger.read(partial(self._log.find, str(parked.position)))
         self._verdicts.bury(self._attempts.tell(event), parked.attempts, error)
         return self._verdicts.must_wait(None)
 

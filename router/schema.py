@@ -261,6 +261,9 @@ def _operation() -> Items:
             Column("done", BigInteger, nullable=False),
             Column("failed", BigInteger, nullable=False),
             Column("last_error", Text),
+            Column("concurrency", Integer),  # calls at a time
+            # JSON: event type -> outcome -> how many
+            Column("counts", Text, nullable=False, server_default="{}"),
         ],
         # What an operator asked for, until the owners of the lanes have carried it out.
         "intent": [

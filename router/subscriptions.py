@@ -105,20 +105,33 @@ class Caller:
         subscription: Whose.
         log: For handlers that read.
         clock: Seconds since 1970.
+        concurrency: Calls at a time, of all that share this caller; None is as the options have it.
 
     Attributes:
+        concurrency: Calls at a time of one lane.
         crew: The threads.
+        room: Where async calls that share this caller find their place.
     """
 
     def __init__(
-        self, subscription: Subscription, *, log: EventLog, clock: Callable[[], float] = time.time
+        self,
+        subscription: Subscription,
+        *,
+        log: EventLog,
+        clock: Callable[[], float] = time.time,
+        concurrency: int | None = None,
     ) -> None:
+        options = subscription.options
         self.subscription = subscription
         self._log = log
         self._clock = clock
-        self._timeout = subscription.options.timeout
-        limit = subscription.options.concurrency * subscription.options.lanes
+        self._timeout = options.timeout
+        limit = concurrency or options.concurrency * options.lanes
+        self.concurrency = concurrency or options.concurrency
+        if subscription.is_transactional:
+            self.concurrency = 1
         self.crew = Crew(limit, name=f"router-{subscription.name}")
+        self.room = asyncio.Semaphore(limit)
 
     async def call(
         self, event: Event, *, attempt: int, on_return: Callable[[], None] = lambda: None

@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+SLACK = 0.25  # seconds that a call may come late without moving those that follow
+
 # In the line of nearly every turn: it spares a line of its own.
 _NOBODY: deque[tuple[bool, asyncio.Future[None]]] = deque(maxlen=0)
 
@@ -60,6 +62,7 @@ class Pace:
         rate: Calls a second; None for no limit.
         monotonic: Seconds of a clock that only goes forward.
         sleep: Waits for some seconds.
+        within: Another one that has to be kept, too, behind those that keep it first.
 
     Attributes:
         is_limited: Whether there is a limit.
@@ -71,19 +74,68 @@ class Pace:
         *,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        within: "Pace | None" = None,
     ) -> None:
-        self.is_limited = rate is not None
+        self._within = within if within is not None and within.is_limited else None
+        self.is_limited: bool = rate is not None or self._within is not None
         self._gap = 1 / rate if rate else 0.0
         self._monotonic = monotonic
         self._sleep = sleep
         self._next = 0.0
+        self._first: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
+        self._serving: asyncio.Task[None] | None = None
 
-    async def keep(self) -> None:
-        """Return when the next call may be made."""
-        if not self._gap:
-            return
+    async def keep(self, *, first: bool = True) -> None:
+        """Return when the next call may be made; those that come ``first`` pass the others."""
+        if self._gap and not self._may_pass():
+            await self._stand_in(self._first if first else self._others)
+        elif self._gap:
+            self._step()
+        if self._within is not None:
+            await self._within.keep(first=False)
+
+    def try_pass(self) -> bool:
+        """Make one call more at once, if that may be and nobody waits; whether that was so."""
+        paces = [self] if self._within is None else [self, self._within]
+        if not all(pace._may_pass() for pace in paces):
+            return False
+        for pace in paces:
+            pace._step()
+        return True
+
+    def _may_pass(self) -> bool:
+        return not (self._first or self._others) and self._monotonic() >= self._next
+
+    def _step(self) -> None:
         now = self._monotonic()
-        start = max(self._next, now)
-        self._next = start + self._gap
-        if start > now:
-            await self._sleep(start - now)
+        # Whoever comes a little late does not put off all that follow.
+        self._next = (self._next if now - self._next <= SLACK else now) + self._gap
+
+    async def _stand_in(self, line: deque[asyncio.Future[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        line.append(future)
+        if self._serving is None:
+            self._serving = loop.create_task(self._serve())
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future in line:
+                line.remove(future)
+            if not (self._first or self._others) and self._serving is not None:
+                self._serving.cancel()
+                self._serving = None
+            raise
+
+    async def _serve(self) -> None:
+        """Let one after another pass, as long as anybody waits."""
+        while self._first or self._others:
+            pause = self._next - self._monotonic()
+            if pause > 0:
+                await self._sleep(pause)
+            future = (self._first or self._others).popleft()
+            if not future.done():
+                self._step()
+                future.set_result(None)
+        self._serving = None

@@ -16,6 +16,7 @@ from router.ledger import Ledger
 from router.log import EventLog, Page
 from router.options import Options
 from router.parking import Parking
+from router.room import Room
 from router.roster import Roster
 from router.store import Store
 from router.subscriptions import Caller
@@ -239,6 +240,7 @@ class Bench:
             ),
             log=self.log,
             read_page=self._read_page,
+            room=Room(),
             parking=self._parking,
             turns=Turns(),
             pace=Pace(rate, monotonic=clock.seconds, sleep=clock.sleep),

@@ -1,5 +1,7 @@
 """What the router leaves behind in a log: subscriptions, their progress, failures and replays."""
 
+from collections import Counter
+
 from router.claims import LIVE
 from router.events import SHARDS
 from router.filters import Filter
@@ -7,7 +9,10 @@ from router.lanes import Lane, Lanes
 from router.log import EventLog
 from router.options import Options
 from router.parking import Failure, Parking
-from router.replay import Replay, Replays
+from router.replay import Replays
+from router.replay_counts import Count, add_counts
+from router.replay_record import Replay
+from router.replay_runs import ReplayRuns
 from router.roster import Roster
 
 EVERY_TYPE = dict.fromkeys(("message", "sent", "delivered", "read", "error", "other"), "allow")
@@ -60,9 +65,9 @@ def start_replay(log: EventLog, name: str = "crm", *, first: int = 1) -> Replay:
 
 def end_replay(log: EventLog, *, failed: int = 0) -> None:
     """Do what a worker would with the replays that wait: begin them, and come to their end."""
-    replays = Replays(log)
+    replays, runs = Replays(log), ReplayRuns(log.store)
     names = [replay.subscription for replay in replays.list(limit=100)]
-    replays.take_up(names)
+    runs.take_up(names)
     owner = Lanes(log.store, worker="w")
     with log.store.writing() as connection:  # the live lane's owner alone may take them
         connection.execute(log.store.tables.lane.update().values(owner=owner.worker, expires_at=0))
@@ -71,6 +76,8 @@ def end_replay(log: EventLog, *, failed: int = 0) -> None:
             continue
         replay = replays.find(lane.run)
         with owner.owning(lane, checkpoint=replay.end - 1, done=[]) as connection:
-            replays.tally(connection, replay.id, done=replay.total - failed, failed=failed)
+            counts: Counter[Count] = Counter()
+            counts["message", "done"], counts["message", "failed"] = replay.total - failed, failed
+            add_counts(connection, counts, tables=log.store.tables, number=replay.id)
             owner.remove(lane, connection)
-            replays.finish(connection, lane)
+            runs.finish(connection, lane)

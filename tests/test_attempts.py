@@ -11,10 +11,11 @@ from router.attempts import Attempts
 from router.batches import WANTED_SECONDS, Attempt
 from router.events import Event, Replaying
 from router.lanes import Lanes, LeaseLost
-from router.ledger import Ledger, Outcome
+from router.ledger import Ledger
 from router.log import EventLog
 from router.options import Options
 from router.parking import Parking
+from router.replay_counts import Count
 from router.roster import Roster
 from router.store import Store
 from router.subscriptions import Caller, Failed, Subscription
@@ -95,9 +96,9 @@ class Table:
         """Let go of the threads."""
         self._storage.shutdown()
 
-    def _record(self, connection: Connection, failed: Failed | None) -> Outcome | None:
+    def _record(self, connection: Connection, failed: Failed | None) -> Count | None:
         self.told.append("succeeded" if failed is None else failed.failure.outcome)
-        return "done" if failed is None else "failed"
+        return "message", "done" if failed is None else "failed"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from sqlalchemy import update
 from router.backlog import count_forgetting, count_skipping
 from router.lanes import Lanes
 from router.log import EventLog
-from router.replay import Replays
+from router.replay_runs import ReplayRuns
 from tests.entries import append, append_messages, make_entry
 from tests.histories import park, settle, start_replay, subscribe
 
@@ -77,7 +77,7 @@ def test_what_goes_with_a_subscription_is_counted(log: EventLog) -> None:
     subscribe(log)
     subscribe(log, "mail")
     replay = start_replay(log)
-    Replays(log).take_up(["crm"])
+    ReplayRuns(log.store).take_up(["crm"])
     park(log, 1)
     park(log, 2, next_at=1)
     park(log, 3, run=replay.id)

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from router.batches import SECONDS, WANTED_SECONDS, Attempt, Batch, Record
 from router.errors import Unavailable
 from router.events import Event
-from router.ledger import Outcome
 from router.log import EventLog
+from router.replay_counts import Count
 from router.store import Store
 from router.subscriptions import Caller, Failed, Undone
 from tests.entries import append_messages
@@ -86,9 +86,9 @@ class Calls:
         return self._now
 
     def _recording(self, event: Event) -> Record:
-        def record(connection: Connection, failed: Failed | None) -> Outcome | None:
+        def record(connection: Connection, failed: Failed | None) -> Count | None:
             self.recorded.append((event.position, failed is not None))
-            return "done" if failed is None else None
+            return (event.type, "done") if failed is None else None
 
         return record
 
@@ -121,7 +121,7 @@ def test_all_calls_are_of_one_transaction(log: EventLog) -> None:
     batch = calls.make()
     calls.run(batch)
     assert calls.calls == calls.effects() == batch.settled == [1, 2, 3]
-    assert batch.counts == Counter(done=3)
+    assert batch.counts == Counter({("message", "done"): 3})
     assert [one.failed for one in batch.ended] == [None] * 3
 
 
@@ -221,4 +221,4 @@ def test_what_came_to_nothing_leaves_no_trace(log: EventLog, store: Store) -> No
     assert calls.effects() == []
     calls.run(batch)
     assert calls.calls == [1, 2, 1]
-    assert (batch.settled, batch.counts) == ([1, 2], Counter({"done": 1, None: 1}))
+    assert (batch.settled, batch.counts) == ([1, 2], Counter({("message", "done"): 1}))

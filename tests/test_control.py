@@ -19,6 +19,7 @@ from router.log import EventLog
 from router.parking import Parking
 from router.progress import dump_ranges
 from router.replay import Replays
+from router.replay_runs import ReplayRuns
 from router.status import Status
 from router.store import Store
 from router.tiling import cut
@@ -179,7 +180,7 @@ def test_all_that_is_on_record_gets_the_new_name(log: EventLog, control: Control
     Lanes(log.store, worker="w").release(lane)
     park(log, 1, next_at=1, is_blocking=True)
     start_replay(log)
-    Replays(log).take_up(["crm"])
+    ReplayRuns(log.store).take_up(["crm"])
     set_state(log, "missing")
     before = count_rows(log, "crm")
     assert 0 not in before.values()
@@ -211,7 +212,7 @@ def test_nothing_is_left_of_a_forgotten_subscription(log: EventLog, control: Con
         Lanes(log.store, worker="w").release(lane)
         park(log, 2, name=name, next_at=1, is_blocking=True)
         start_replay(log, name)
-    Replays(log).take_up(["crm", "mail"])
+    ReplayRuns(log.store).take_up(["crm", "mail"])
     others = count_rows(log, "mail")
 
     gone = control.forget("crm", actor="ana", reason="unused")
@@ -238,7 +239,7 @@ def test_what_a_worker_runs_is_left_alone(
     """A replay's lane is enough; when it is given back, the change is made."""
     free(log)
     start_replay(log)
-    Replays(log).take_up(["crm"])
+    ReplayRuns(log.store).take_up(["crm"])
     lane = log.store.tables.lane
     with log.store.writing() as connection:
         runs = update(lane).where(lane.c.run != 0)

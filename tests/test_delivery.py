@@ -6,9 +6,10 @@ from sqlalchemy.exc import IntegrityError
 from router.delivery import FLUSH_MICROS
 from router.events import EventType, Replaying
 from router.filters import Filter
-from router.intake import PAGE, POLL, WINDOW, Span
+from router.intake import PAGE, POLL, Span
 from router.options import Options
 from router.retry import Reject
+from router.room import WINDOW
 from tests.bench import MakeBench
 from tests.entries import append, append_messages, make_entry
 from tests.loops import in_loop

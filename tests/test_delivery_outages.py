@@ -5,9 +5,9 @@ from sqlalchemy import Connection
 
 from router.breaker import SUBJECTS
 from router.events import Event
-from router.intake import BYTES
 from router.log import EventLog
 from router.options import Options, RetryOptions
+from router.room import BYTES
 from tests.bench import Bench, MakeBench
 from tests.dispatching import dispatching
 from tests.entries import append, append_messages, make_entry

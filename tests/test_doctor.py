@@ -17,7 +17,7 @@ from router.events import Event
 from router.lanes import Lanes
 from router.log import EventLog
 from router.options import Options, RetryOptions
-from router.replay import Replays
+from router.replay_runs import ReplayRuns
 from router.retention import Retention
 from router.roster import Roster
 from router.store import Store
@@ -74,7 +74,7 @@ def busy(log: EventLog) -> EventLog:
     park(log, 1, next_at=NOW + MINUTE, is_blocking=True)
     park(log, 4)
     start_replay(log)
-    Replays(log).take_up(["crm"])
+    ReplayRuns(log.store).take_up(["crm"])
     owner.claim(["crm"])
     return log
 

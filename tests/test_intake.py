@@ -3,12 +3,15 @@
 from router.clock import Clock
 from router.events import EventType
 from router.filters import Filter
-from router.intake import BYTES, PAGE, POLL, ROOM, WINDOW, Intake, Span
+from router.intake import PAGE, POLL, SHARE, Intake, Span
 from router.options import Options
+from router.room import BYTES, WINDOW, Room
 from tests.entries import append, append_messages, make_entry
 from tests.loops import in_loop
 from tests.subscribers import make_subscription
 from tests.workshop import MakeWorkshop, Workshop
+
+LEAST = int(WINDOW * SHARE)  # events for which there must be room
 
 
 def open_intake(make_workshop: MakeWorkshop, span: Span | None = None) -> tuple[Workshop, Intake]:
@@ -17,7 +20,11 @@ def open_intake(make_workshop: MakeWorkshop, span: Span | None = None) -> tuple[
     shop = make_workshop(make_subscription("crm", options, on_event=lambda event: None))
     clock = Clock(now=lambda: shop.clock.micros, sleep=shop.clock.sleep, random=lambda: 0.5)
     return shop, Intake(
-        span or Span(Filter()), ledger=shop.ledger, read_page=shop.log.read_page, clock=clock
+        span or Span(Filter()),
+        ledger=shop.ledger,
+        read_page=shop.log.read_page,
+        room=Room(),
+        clock=clock,
     )
 
 
@@ -65,12 +72,12 @@ async def test_it_reads_on_while_there_is_more_and_room(make_workshop: MakeWorks
     assert intake.has_more
     assert len(await read(intake)) == WINDOW - PAGE
     assert not is_due(intake)
-    for position in range(1, ROOM):
+    for position in range(1, LEAST):
         shop.ledger.settle(position)
     assert not is_due(intake)
-    shop.ledger.settle(ROOM)
+    shop.ledger.settle(LEAST)
     assert intake.has_more
-    assert len(await read(intake)) == ROOM
+    assert len(await read(intake)) == LEAST
 
 
 @in_loop

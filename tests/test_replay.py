@@ -13,7 +13,9 @@ from router.filters import Filter
 from router.hookspecs import hookimpl
 from router.log import EventLog
 from router.options import Options, RetryOptions
-from router.replay import Plan, Refused, Replay, Replays
+from router.replay import Replays
+from router.replay_plan import Plan, Refused
+from router.replay_record import Replay
 from router.retry import Reject, Retry
 from router.roster import Roster
 from router.store import Store
@@ -225,7 +227,7 @@ def test_a_replay_is_a_row(store: Store, log: EventLog, replays: Replays) -> Non
     declare(store, message="allow", read="skip")
     append_messages(log, ["ana", "ana"])
     plan = replays.plan("crm", first=2, matching=Filter(subjects=(":ana",)))
-    replay = replays.start(plan, reason="the CRM lost a day", by="ana@desk", rate=50)
+    replay = replays.start(plan, reason="the CRM lost a day", by="ana@desk", rate=50, concurrency=8)
     assert replay == Replay(
         id=1,
         subscription="crm",
@@ -238,6 +240,16 @@ def test_a_replay_is_a_row(store: Store, log: EventLog, replays: Replays) -> Non
         rate=50,
         reason="the CRM lost a day",
         matching=Filter(types=("message",), subjects=(":ana",)),
+        by_type={},
+        retrying=0,
+        blocked=0,
+        concurrency=8,
+        include_effects=False,
+        created_by="ana@desk",
+        created_at=replay.created_at,
+        started_at=None,
+        finished_at=None,
+        last_error=None,
     )
     assert replays.find(1) == replay
     assert replay.as_dict() == {
@@ -261,7 +273,7 @@ def test_a_start_is_audited(store: Store, log: EventLog, replays: Replays) -> No
     with store.reading() as connection:
         row = connection.execute(select(store.tables.audit)).one()
     assert (row.actor, row.action, row.target) == ("me", "replay start", "replay 1 of crm")
-    assert json.loads(row.detail) == {"reason": "why not", "total": 1}
+    assert json.loads(row.detail) == {"reason": "why not", "total": 1, "include_effects": False}
 
 
 def test_replays_are_listed_newest_first(store: Store, log: EventLog, replays: Replays) -> None:

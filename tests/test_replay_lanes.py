@@ -7,6 +7,7 @@ from router.errors import RouterError
 from router.intents import DISCARD, REDRIVE, Intents
 from router.log import EventLog
 from router.replay import Replays
+from router.replay_runs import ReplayRuns
 from tests.asking import ask, free_lanes, states
 from tests.entries import append_messages
 from tests.histories import end_replay, park, start_replay, subscribe
@@ -74,7 +75,7 @@ def test_a_lane_that_has_come_to_its_end_is_missed_by_nobody(
     """While another one still runs, what failed in it is discarded at once, or gets it back."""
     first, _ = subscribe(log, lanes=2)
     replay = start_replay(log)
-    Replays(log).take_up(["crm"])
+    ReplayRuns(log.store).take_up(["crm"])
     lane = log.store.tables.lane
     with log.store.writing() as connection:
         of_replay = lane.c.run == replay.id

@@ -9,7 +9,7 @@ from router.errors import UnknownName
 from router.events import as_micros
 from router.lanes import LEASE_MICROS
 from router.log import EventLog
-from router.replay import Replays
+from router.replay_runs import ReplayRuns
 from router.roster import Roster
 from router.status import Status
 from router.store import Store
@@ -100,7 +100,7 @@ def test_others_and_replays_do_not_hold_a_checkpoint(log: EventLog, status: Stat
     subscribe(log, "mail")
     settle(log, lane, checkpoint=2)
     start_replay(log)
-    Replays(log).take_up(["crm"])
+    ReplayRuns(log.store).take_up(["crm"])
 
     assert status.subscription("crm").checkpoint == 2
 

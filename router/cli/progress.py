@@ -1,41 +1,104 @@
-"""Following a replay to its end, on stderr."""
+"""Following a replay to its end, on stderr: how far it is, how fast, how long it will take."""
 
 import sys
+from collections import deque
 from collections.abc import Callable
 
 import click
 
+from router.claims import MISSING, PAUSED
 from router.cli.output import note
-from router.replay import Replay, Replays
-from router.retention import FINISHED
+from router.errors import UnknownName
+from router.log import EventLog
+from router.replay import Replays
+from router.replay_record import Replay
+from router.replay_states import PLANNED, RUNNING
+from router.status import Status
 
 POLL = 0.5  # seconds between two looks
+PATIENCE = 10  # looks after which it is said why nothing happens
+SAMPLES = 20  # looks over which the speed is taken
+WIDTH = 20  # of the bar
 
 
-def follow(replays: Replays, started: Replay, *, sleep: Callable[[float], None]) -> Replay:
+def follow(
+    log: EventLog,
+    started: Replay,
+    *,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> Replay:
     """Return the replay once it has ended, and tell on stderr how it goes until then.
 
     Ctrl-C leaves it running.
+
+    Args:
+        log: Where it is on record.
+        started: The replay.
+        sleep: Waits for some seconds.
+        clock: Seconds, by which its speed is taken.
     """
-    found, line = started, ""
+    replays, found, line, looks = Replays(log), started, "", 0
+    samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
     try:
-        while found.state not in FINISHED:
-            line = _tell(found, before=line)
+        while not found.is_finished:
+            samples.append((clock(), found.done + found.failed))
+            line = _tell(_describe(found) + _estimate(found, samples), before=line)
             sleep(POLL)
+            looks += 1
             found = replays.find(started.id)
+            if looks == PATIENCE and found.state == PLANNED:
+                note(_explain(log, found))
     except KeyboardInterrupt:
         note(f"\nReplay {started.id} goes on: router replay show {started.id}")
         raise
-    _tell(found, before=line, is_last=True)
+    _tell(_describe(found), before=line, is_last=True)
     return found
 
 
-def _tell(found: Replay, *, before: str, is_last: bool = False) -> str:
-    """Show the state: over the line ``before`` on a terminal, else only at the end."""
+def _describe(found: Replay) -> str:
     settled = f"{found.done} done, {found.failed} failed of {found.total}"
-    line = f"replay {found.id} {found.state}: {settled}"
+    why = f" ({found.last_error})" if found.last_error else ""
+    return f"replay {found.id} {found.state}: {settled}{why}"
+
+
+def _estimate(found: Replay, samples: deque[tuple[float, int]]) -> str:
+    """Return a bar, the speed and the time left, as far as they are known."""
+    settled = found.done + found.failed
+    full = WIDTH * settled // found.total if found.total else 0
+    bar = f"  [{'#' * full}{'-' * (WIDTH - full)}]"
+    (began, before), (now, after) = samples[0], samples[-1]
+    if found.state != RUNNING or after == before or now <= began:
+        return bar
+    speed = (after - before) / (now - began)
+    return f"{bar} {speed:,.0f}/s, {_span((found.total - settled) / speed)} left"
+
+
+def _span(seconds: float) -> str:
+    """Return a span of time in two units at most."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def _tell(line: str, *, before: str, is_last: bool = False) -> str:
+    """Show a line: over the line ``before`` on a terminal, else only at the end."""
     if sys.stderr.isatty():
         click.echo(f"\r{line:<{len(before)}}", err=True, nl=is_last)
     elif is_last:
         note(line)
     return line
+
+
+def _explain(log: EventLog, found: Replay) -> str:
+    """Return what a replay waits for that no worker has taken up."""
+    name = found.subscription
+    try:
+        state = Status(log.store).subscription(name).state
+    except UnknownName:
+        state = MISSING
+    if state == PAUSED:
+        return f"{name} is paused: router subscriptions resume {name}"
+    return f"No worker has taken it up: is `router serve` or `router worker` running, with {name}?"

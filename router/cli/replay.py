@@ -2,17 +2,26 @@
 
 import math
 import time
+from collections.abc import Mapping
 
 import click
+import msgspec
 
-from router.cli import bulk, output, selection
+from router.assembly import make_subscriptions
+from router.cli import bulk, output, replay_steering, selection
 from router.cli.progress import follow
-from router.cli.settings import with_log
+from router.cli.settings import load_host, opened_log, plugins_dir, with_config, with_log
+from router.config import Config
+from router.errors import UnknownName
 from router.filters import Filter
 from router.log import EventLog
-from router.replay import Plan, Replay, Replays
+from router.replay import Policies, Replays
+from router.replay_plan import Plan
+from router.replay_record import Replay
+from router.replay_states import DONE
 
 COLUMNS = ("id", "subscription", "state", "from", "to", "total", "done", "failed", "rate")
+OUTCOMES = ("done", "failed", "skipped")
 
 
 def read_rate(text: str) -> float:
@@ -29,6 +38,10 @@ def read_rate(text: str) -> float:
 @click.group()
 def replay() -> None:
     """Hand a range of history to one subscription again."""
+
+
+for command in replay_steering.COMMANDS:
+    replay.add_command(command)
 
 
 @replay.command()
@@ -48,25 +61,43 @@ def replay() -> None:
     metavar="POSITION",
     help="The first position that is left out again; default: behind the log's last.",
 )
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    metavar="ID",
+    help="This event alone, by id or position; may be given several times.",
+)
 @click.option("--rate", type=read_rate, metavar="N", help="At most so many events a second.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="So many calls at a time; default: as the subscription's options have it.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; handlers see it, too.")
 @click.option("--include-effects", is_flag=True, help="Call handlers that replays skip, too.")
+@click.option("--new", is_flag=True, help="To a plugin that has not run yet: it is loaded to look.")
+@plugins_dir
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 1 if anything failed.")
 @bulk.dry_run_option
 @bulk.yes_option
 @output.json_option
 @selection.with_filter
-@with_log
+@with_config
 def start(
-    log: EventLog,
+    found: Config,
     *,
     subscription: str,
     first: int,
     end: int | None,
+    events: tuple[str, ...],
     matching: Filter,
     rate: float | None,
+    concurrency: int | None,
     reason: str,
     include_effects: bool,
+    new: bool,
     wait: bool,
     dry_run: bool,
     yes: bool,
@@ -76,33 +107,32 @@ def start(
 
     A worker carries it out, and it survives restarts.
     """
-    replays = Replays(log)
-    plan = replays.plan(
-        subscription,
-        first=max(first, 1),
-        end=end,
-        matching=matching,
-        include_effects=include_effects,
-    )
-    if dry_run:
-        _print_plan(plan, as_json=as_json)
+    with opened_log(found) as log:
+        replays = Replays(log)
+        plan = replays.plan(
+            subscription,
+            first=max(first, 1),
+            end=end,
+            matching=_choose(log, matching, events),
+            include_effects=include_effects,
+            policies=_look_up(found, subscription) if new else None,
+        )
+        if dry_run:
+            _print_plan(plan, as_json=as_json)
         plan.require_allowed()
-        return
-    plan.require_allowed()
-    bulk.require_consent(f"Replay {plan.total} events to {subscription!r}?", yes=yes)
-    started = replays.start(plan, reason=reason, by=bulk.find_actor(), rate=rate)
-    if not as_json:
-        output.print_text(str(started.id))
-    if wait:
-        ended = follow(replays, started, sleep=time.sleep)
-        if as_json:
-            output.print_json(ended.as_dict())
-        if ended.failed or ended.state != "done":
-            raise click.exceptions.Exit(1)
-    elif as_json:
-        output.print_json(started.as_dict())
-    else:
-        output.note(f"Replay {started.id} is planned: router replay show {started.id}")
+        if dry_run:
+            return
+        _require_consent(plan, yes=yes)
+        by = bulk.find_actor()
+        started = replays.start(plan, reason=reason, by=by, rate=rate, concurrency=concurrency)
+        if not as_json:
+            output.print_text(str(started.id))
+        if wait:
+            _follow(log, started, as_json=as_json)
+        elif as_json:
+            output.print_json(started.as_dict())
+        else:
+            output.note(f"Replay {started.id} is planned: router replay show {started.id}")
 
 
 @replay.command("list")
@@ -125,26 +155,79 @@ def list_(log: EventLog, *, cursor: int | None, limit: int, as_json: bool) -> No
 
 
 @replay.command()
-@click.argument("number", metavar="ID", type=click.IntRange(1, selection.LAST))
+@replay_steering.number_argument
+@click.option("--follow", "is_followed", is_flag=True, help="First wait for its end, as --wait.")
 @output.json_option
 @with_log
-def show(log: EventLog, *, number: int, as_json: bool) -> None:
-    """Show one replay."""
+def show(log: EventLog, *, number: int, is_followed: bool, as_json: bool) -> None:
+    """Show one replay, and what came of its events by type."""
     found = Replays(log).find(number)
-    if as_json:
-        output.print_json(found.as_dict())
+    if is_followed:
+        _follow(log, found, as_json=as_json)
+    elif as_json:
+        output.print_json(found.as_details())
     else:
-        output.print_fields({**found.as_dict(), **_describe(found)})
+        _print_details(found)
 
 
-def _describe(found: Replay) -> dict[str, object]:
-    return {"reason": found.reason, "filter": found.matching.as_json()}
+def _choose(log: EventLog, matching: Filter, events: tuple[str, ...]) -> Filter:
+    """Return the filter that also chooses these events, by id."""
+    ids = tuple(dict.fromkeys(log.find(name).id for name in events))
+    return msgspec.structs.replace(matching, ids=ids)
+
+
+def _look_up(found: Config, name: str) -> Policies:
+    """Return what the handlers of an installed plugin want to become of each type."""
+    host = load_host(found)
+    host.require_sound()
+    known = {one.name: one.policies for one in make_subscriptions(host, found.subscriptions)}
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise UnknownName(
+            f"there is no plugin {name!r} that handles events (loaded: {names}): "
+            "`router plugins list` shows them"
+        )
+    return known[name]
+
+
+def _require_consent(plan: Plan, *, yes: bool) -> None:
+    for number in plan.overlapping:
+        output.note(f"Replay {number} of {plan.subscription} has not ended and shares events.")
+    bulk.require_consent(f"Replay {plan.total} events to {plan.subscription!r}?", yes=yes)
+    if plan.effects:
+        bulk.require_consent(
+            f"{plan.effects} of them are for handlers that may have effects outside the database, "
+            "such as messages that are sent again. Call these handlers?",
+            yes=yes,
+        )
+
+
+def _follow(log: EventLog, started: Replay, *, as_json: bool) -> None:
+    ended = follow(log, started, sleep=time.sleep, clock=time.monotonic)
+    if as_json:
+        output.print_json(ended.as_dict())
+    if ended.failed or ended.state != DONE:
+        raise click.exceptions.Exit(1)
+
+
+def _print_details(found: Replay) -> None:
+    fields = found.as_details()
+    by_type = found.by_type
+    del fields["by_type"]
+    filters = found.matching.as_json()
+    output.print_fields({**fields, "filter": filters})
+    rows = [[type_, *(by_type[type_].get(one, 0) for one in OUTCOMES)] for type_ in sorted(by_type)]
+    if rows:
+        output.print_text("")
+        output.print_table(("type", *OUTCOMES), rows)
+    if found.failed:
+        output.note(f"To replay what failed: router dead redrive --replay {found.id} --all")
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:
     by_policy = {policy: plan.count(policy) for policy in ("allow", "skip", "refuse")}
     if as_json:
-        by_type = dict(plan.by_type)
+        by_type: Mapping[str, int] = dict(plan.by_type)
         total = sum(by_type.values())
         output.print_json({"total": total, "by_type": by_type, "by_policy": by_policy})
         return
@@ -153,3 +236,10 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     )
     rows = [(type_, count, plan.policies[type_]) for type_, count in sorted(plan.by_type.items())]
     output.print_table(("type", "events", "policy"), rows)
+    if by_policy["skip"]:
+        output.note(
+            f"{by_policy['skip']} events would be skipped: their handlers may have effects outside "
+            "the database. --include-effects calls them."
+        )
+    if plan.effects:
+        output.note(f"{plan.effects} of the events may have effects outside the database.")

@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -50,11 +51,8 @@ def with_log(command: Callable[Concatenate[EventLog, P], T]) -> Callable[..., T]
 
     @functools.wraps(command)
     def run(found: Config, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        log = open_log(found)
-        try:
+        with opened_log(found) as log:
             return command(log, *args, **kwargs)
-        finally:
-            log.store.close()
 
     return with_config(run)
 
@@ -77,6 +75,16 @@ def load_host(found: Config) -> Host:
 def open_store(found: Config, *, create: bool = False) -> Store:
     """Return the database that the settings name."""
     return Store(Secret(found.database, found.folder).resolve(), create=create)
+
+
+@contextmanager
+def opened_log(found: Config) -> Iterator[EventLog]:
+    """Open the log, as `open_log` does, for the length of a ``with`` block."""
+    log = open_log(found)
+    try:
+        yield log
+    finally:
+        log.store.close()
 
 
 def open_log(found: Config) -> EventLog:

@@ -7,8 +7,9 @@ from router.demo.project import LATECOMER, add_handler
 from router.demo.scene import GOOD
 from router.demo.stage import DemoFailed, Stage
 from router.filters import Filter
-from router.replay import Replay, Replays
-from router.replay_lanes import DONE
+from router.replay import Replays
+from router.replay_record import Replay
+from router.replay_states import DONE
 
 REASON = "the plugin is new and knows nothing of the past"
 

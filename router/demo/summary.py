@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 from router.demo.scene import BAD
 from router.demo.stage import Stage
 from router.events import EVENT_TYPES
-from router.replay import Replay, Replays
+from router.replay import Replays
+from router.replay_record import Replay
 from router.status import Status, SubscriptionStatus
 
 MANY = 100  # replays; the demo makes one

@@ -11,8 +11,8 @@ from router.doctor.owners import RUNNABLE, AnyRow, find_alive, find_owned, find_
 from router.events import as_rfc3339, from_micros
 from router.lanes import SUSPECT_TAKEOVERS
 from router.parking import ALONE, RETRY, RUNNING
-from router.replay_lanes import PLANNED
-from router.replay_lanes import RUNNING as REPLAYING
+from router.replay_states import PLANNED
+from router.replay_states import RUNNING as REPLAYING
 
 PATIENCE = 120_000_000  # microseconds; a lane whose delivery broke off rests for half as long
 TIMED_OUT = "timed out"

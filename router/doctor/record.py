@@ -12,7 +12,7 @@ from router.claims import LIVE
 from router.doctor.findings import Case, Finding, in_words, judge
 from router.doctor.owners import RUNNABLE, find_owned, find_owner, name_run
 from router.events import SHARDS
-from router.replay_lanes import RUNNING
+from router.replay_states import RUNNING
 
 AnyRow = Row[*tuple[Any, ...]]
 

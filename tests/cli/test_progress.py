@@ -33,7 +33,7 @@ def test_a_replay_is_looked_at_until_it_has_ended(
         if pauses == 3:
             end_replay(full, failed=1)
 
-    ended = follow(Replays(full), started, sleep=sleep)
+    ended = follow(full, started, sleep=sleep, clock=lambda: 0.0)
 
     assert (ended.state, ended.done, ended.failed, pauses) == ("done", 1, 1, 3)
     assert capsys.readouterr().err == "replay 1 done: 1 done, 1 failed of 2\n"
@@ -48,7 +48,7 @@ def test_any_end_is_an_end(full: EventLog, state: str) -> None:
         with full.store.writing() as connection:
             connection.execute(full.store.tables.replay.update().values(state=state))
 
-    assert follow(Replays(full), started, sleep=sleep).state == state
+    assert follow(full, started, sleep=sleep, clock=lambda: 0.0).state == state
 
 
 def test_whoever_leaves_leaves_it_running(
@@ -61,7 +61,7 @@ def test_whoever_leaves_leaves_it_running(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        follow(Replays(full), started, sleep=sleep)
+        follow(full, started, sleep=sleep, clock=lambda: 0.0)
 
     assert "Replay 1 goes on: router replay show 1" in capsys.readouterr().err
     assert Replays(full).find(1).state == "planned"
@@ -80,10 +80,10 @@ def test_a_terminal_sees_the_counts_move(full: EventLog, monkeypatch: pytest.Mon
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 
-    follow(Replays(full), start_replay(full), sleep=lambda _: end_replay(full))
+    follow(full, start_replay(full), sleep=lambda _: end_replay(full), clock=lambda: 0.0)
 
     planned, done = (
-        "replay 1 planned: 0 done, 0 failed of 2",
+        "replay 1 planned: 0 done, 0 failed of 2  [--------------------]",
         "replay 1 done: 2 done, 0 failed of 2",
     )
     assert terminal.getvalue() == f"\r{planned}\r{done:<{len(planned)}}\n"

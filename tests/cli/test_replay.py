@@ -184,17 +184,26 @@ def test_none_is_an_empty_list(run: Run) -> None:
 
 
 def test_one_is_shown(full: EventLog, run: Run) -> None:
-    """With the agreed fields; a person also sees why and of what."""
+    """With the agreed fields, and all that is known beside; what came of it by type, too."""
     start_replay(full, first=2)
     end_replay(full, failed=1)
 
     shown = run("replay", "show", "1", "--json").data
-    assert list(shown) == FIELDS
+    assert list(shown)[: len(FIELDS)] == FIELDS
     assert (shown["state"], shown["done"], shown["failed"]) == ("done", 1, 1)
+    assert shown["by_type"] == {"message": {"done": 1, "failed": 1}, "sent": {"skipped": 1}}
+    assert (shown["reason"], shown["created_by"], shown["last_error"]) == ("repair", "ana", None)
+    assert shown["filter"] == {"types": ["message"]}
 
-    text = run("replay", "show", "1").out
-    assert "reason:        repair\n" in text
-    assert 'filter:        {"types":["message"]}\n' in text
+    text = run("replay", "show", "1")
+    assert "reason:           repair\n" in text.out
+    assert 'filter:           {"types":["message"]}\n' in text.out
+    assert text.out.splitlines()[-3:] == [
+        "TYPE     DONE  FAILED  SKIPPED",
+        "message  1     1       0",
+        "sent     0     0       1",
+    ]
+    assert "router dead redrive --replay 1" in text.err
 
 
 def test_an_unknown_one_is_a_failure(run: Run) -> None:

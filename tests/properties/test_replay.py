@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.filters import Filter
 from router.replay import Replays
-from router.replay_lanes import DONE
+from router.replay_states import DONE
 from tests.entries import append_messages
 from tests.properties.driver import End
 from tests.properties.machine import KINDS, ends

@@ -1,0 +1,188 @@
+"""Opening the delivery of a lane: with what it has for itself, and what it shares with others."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
+
+from router.claims import LIVE
+from router.clock import Clock
+from router.delivery import Delivery
+from router.errors import RouterError
+from router.events import Replaying
+from router.filters import Filter
+from router.intake import Reader, Span
+from router.lanes import Lane, Lanes
+from router.ledger import Ledger
+from router.log import EventLog
+from router.parking import Parking
+from router.replay_counts import add_counts
+from router.replay_plan import find_objection
+from router.replay_record import Replay
+from router.replay_runs import ReplayRuns
+from router.room import Room
+from router.subscriptions import Caller, Subscription
+from router.tail import Tail
+from router.threads import Threads
+from router.turns import Pace, Turns
+from router.verdicts import OnDead
+
+# Of threads that talk to the database. Those of replays are few: what they do, live delivery waits
+# for at the gate.
+STORAGE, REPLAY_STORAGE = 4, 2
+REPLAY_EVENTS = 4_000  # that all replays of a process may hold together
+REPLAY_BYTES = 64 * 1024 * 1024  # of bodies, likewise
+
+
+class Objection(RouterError):
+    """A replay must not be carried out any more; says why."""
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What the deliveries of one kind share: live ones of a subscription, its replays, or one."""
+
+    caller: Caller
+    pace: Pace
+
+
+class Opener:
+    """Opens deliveries, live ones and those of replays.
+
+    Args:
+        subscriptions: To which, by name.
+        log: What is delivered.
+        lanes: Writes down how far they have come.
+        runs: Knows the replays.
+        clock: Time and chance.
+
+    Attributes:
+        storage: The threads that talk to the database for all but replays.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Mapping[str, Subscription],
+        *,
+        log: EventLog,
+        lanes: Lanes,
+        runs: ReplayRuns,
+        tail: Tail,
+        clock: Clock,
+    ) -> None:
+        self.storage = Threads(STORAGE, name="router-storage")
+        self._replay_storage = Threads(REPLAY_STORAGE, name="router-replay-storage")
+        self._subscriptions = subscriptions
+        self._log = log
+        self._lanes = lanes
+        self._runs = runs
+        self._tail = tail
+        self._clock = clock
+        self._parking = Parking(log.store.tables)
+        self._replay_room = Room(events=REPLAY_EVENTS, size=REPLAY_BYTES)
+        self._turns = {name: Turns() for name in subscriptions}
+        self._live = {name: self._make_means(one) for name, one in subscriptions.items()}
+        self._replaying = {
+            name: Means(self._make_caller(one), self._make_pace(None, name))
+            for name, one in subscriptions.items()
+        }
+        self._runs_own: dict[int, Means] = {}
+
+    async def open(
+        self, lane: Lane, *, on_dead: OnDead, on_breaker: Callable[[], None]
+    ) -> Delivery:
+        """Return the delivery of ``lane``, which has not begun.
+
+        Raises:
+            Objection: It is of a replay that must not be carried out any more.
+        """
+        replay = None
+        if lane.run != LIVE:
+            find = partial(self._runs.find, lane.run)
+            replay = await asyncio.get_running_loop().run_in_executor(self.storage, find)
+        means = self._find_means(lane.subscription, replay)
+        tables = self._log.store.tables
+        ledger = Ledger(
+            lane,
+            lanes=self._lanes,
+            parking=self._parking,
+            storage=self._replay_storage if replay else self.storage,
+            sleep=self._clock.sleep,
+            tally=partial(add_counts, tables=tables, number=replay.id) if replay else None,
+        )
+        read_page: Reader = self._log.read_page if replay else self._tail.read_page
+        return Delivery(
+            self._make_span(lane, replay),
+            caller=means.caller,
+            ledger=ledger,
+            log=self._log,
+            read_page=read_page,
+            room=self._replay_room if replay else Room(),
+            parking=self._parking,
+            turns=self._turns[lane.subscription],
+            pace=means.pace,
+            clock=self._clock,
+            on_dead=on_dead,
+            on_breaker=on_breaker,
+        )
+
+    def forget(self, run: int) -> None:
+        """Let go of what only the deliveries of one replay have used; none is open any more."""
+        means = self._runs_own.pop(run, None)
+        if means is not None:
+            means.caller.close()
+
+    def close(self) -> None:
+        """Let go of all threads."""
+        for means in [*self._live.values(), *self._replaying.values(), *self._runs_own.values()]:
+            means.caller.close()
+        self.storage.shutdown()
+        self._replay_storage.shutdown()
+
+    def _make_span(self, lane: Lane, replay: Replay | None) -> Span:
+        subscription = self._subscriptions[lane.subscription]
+        if replay is None:
+            return Span(Filter(types=tuple(subscription.handlers)))
+        why = find_objection(
+            subscription.policies, replay.matching.types, include_effects=replay.include_effects
+        )
+        if why is not None:
+            raise Objection(why)
+        return Span(replay.matching, replay.end - 1, Replaying(replay.id, replay.reason))
+
+    def _find_means(self, name: str, replay: Replay | None) -> Means:
+        if replay is None:
+            return self._live[name]
+        if not (replay.rate or replay.concurrency):
+            return self._replaying[name]
+        if replay.id not in self._runs_own:
+            subscription, limit = self._subscriptions[name], replay.concurrency
+            caller = self._make_caller(subscription, concurrency=limit)
+            self._runs_own[replay.id] = Means(caller, self._make_pace(replay.rate, name))
+        return self._runs_own[replay.id]
+
+    def _make_means(self, subscription: Subscription) -> Means:
+        pace = self._make_pace(subscription.options.rate)
+        return Means(self._make_caller(subscription), pace)
+
+    def _make_caller(
+        self,
+        subscription: Subscription,
+        *,
+        concurrency: int | None = None,
+    ) -> Caller:
+        return Caller(
+            subscription,
+            log=self._log,
+            clock=lambda: self._clock.now() / 1_000_000,
+            concurrency=concurrency,
+        )
+
+    def _make_pace(self, rate: float | None, within: str | None = None) -> Pace:
+        return Pace(
+            rate,
+            monotonic=time.monotonic,
+            sleep=self._clock.sleep,
+            within=None if within is None else self._live[within].pace,
+        )

@@ -1,0 +1,82 @@
+"""What a worker does to the record of the replays that it carries out."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Connection, exists, func, or_, select, update
+
+from router import replay_lanes
+from router.errors import UnknownName
+from router.lanes import Lane
+from router.replay_record import Replay, make_replay, select_replays
+from router.replay_states import DONE, FAILED, FINISHED, OVER, PLANNED, RUNNING
+from router.store import Store
+
+
+class ReplayRuns:
+    """Takes replays up, counts what comes of them, and brings them to their end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tables = store.tables
+
+    def take_up(self, subscriptions: Sequence[str]) -> None:
+        """Make the lanes of the replays that are planned for ``subscriptions``.
+
+        What the owners of ended ones have left behind is cleared away.
+        """
+        table, lane = self._tables.replay, self._tables.lane
+        is_left = table.c.state.in_(OVER) & exists().where(lane.c.run == table.c.id)
+        query = (
+            select(table)
+            .where(table.c.subscription.in_(subscriptions))
+            .where(or_(table.c.state == PLANNED, is_left))
+            .order_by(table.c.id)
+        )
+        with self._store.reading() as connection:
+            if connection.execute(query).first() is None:
+                return  # the usual case costs no write
+        with self._store.writing() as connection:
+            for row in connection.execute(query).all():
+                if row.state != PLANNED:
+                    replay_lanes.clear(connection, self._store, row.id)
+                    continue
+                replay_lanes.make(connection, self._store, row, after=row.from_position - 1)
+                started = {"state": RUNNING, "started_at": self._store.now()}
+                connection.execute(update(table).where(table.c.id == row.id).values(**started))
+
+    def find(self, number: int) -> Replay:
+        """Return the replay of a lane."""
+        query = select_replays(self._tables).where(self._tables.replay.c.id == number)
+        with self._store.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise UnknownName(f"replay {number} is on record no more")
+        return make_replay(row)
+
+    def find_halted(self, numbers: Collection[int]) -> set[int]:
+        """Return those of the replays that are not to be carried on now."""
+        table = self._tables.replay.c
+        if not numbers:
+            return set()
+        query = select(table.id).where(table.id.in_(numbers), table.state == RUNNING)
+        with self._store.reading() as connection:
+            return set(numbers) - set(connection.scalars(query))
+
+    def finish(self, connection: Connection, lane: Lane) -> None:
+        """Note that nothing of the run is left, if the ``lane`` just struck off was its last."""
+        table, lanes = self._tables.replay, self._tables.lane
+        left = select(func.count()).where(
+            lanes.c.subscription == lane.subscription, lanes.c.run == lane.run
+        )
+        if connection.scalars(left).one() == 0:
+            ended = {"state": DONE, "finished_at": self._store.now()}
+            going_on = [table.c.id == lane.run, table.c.state.not_in(FINISHED)]
+            connection.execute(update(table).where(*going_on).values(**ended))
+
+    def fail(self, number: int, why: str) -> None:
+        """End a replay that must not be carried out any more."""
+        table = self._tables.replay
+        ended = {"state": FAILED, "finished_at": self._store.now(), "last_error": why}
+        going_on = [table.c.id == number, table.c.state.not_in(FINISHED)]
+        with self._store.writing() as connection:
+            connection.execute(update(table).where(*going_on).values(**ended))
