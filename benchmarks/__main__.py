@@ -12,6 +12,8 @@ from benchmarks.delivery import (
     backlog,
     concurrency,
     isolation,
+    replay,
+    replays,
     statements,
     throughput,
     transactional,
@@ -26,6 +28,8 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "backlog": backlog,
     "transactional": transactional,
     "statements": statements,
+    "replay": replay,
+    "replays": replays,
     "simulate": simulate,
 }
 

@@ -139,12 +139,13 @@ class Lanes:
             now = self._store.now()
             owned: set[Key] = {tuple(row) for row in connection.execute(mine)}
             kept = owned if held is None else owned.intersection(held)
-            for name, run, first_shard, epoch in kept:
-                connection.execute(
-                    update(lane)
-                    .where(*_key(lane.c, name, run, first_shard), lane.c.epoch == epoch)
-                    .values(expires_at=now + LEASE_MICROS)
-                )
+            prolong = update(lane).values(expires_at=now + LEASE_MICROS)
+            if kept == owned:  # the usual case, one statement however many there are
+                connection.execute(prolong.where(lane.c.owner == self.worker))
+            else:
+                for name, run, first_shard, epoch in kept:
+                    key = [*_key(lane.c, name, run, first_shard), lane.c.epoch == epoch]
+                    connection.execute(prolong.where(*key))
             connection.execute(update(worker).where(worker.c.id == self.worker).values(seen_at=now))
             return kept
 

@@ -32,7 +32,7 @@ from router.verdicts import OnDead
 # Of threads that talk to the database. Those of replays are few: what they do, live delivery waits
 # for at the gate.
 STORAGE, REPLAY_STORAGE = 4, 2
-REPLAY_EVENTS = 4_000  # that all replays of a process may hold together
+REPLAY_EVENTS = 10_000  # that all replays of a process may hold together
 REPLAY_BYTES = 64 * 1024 * 1024  # of bodies, likewise
 
 

@@ -11,6 +11,7 @@ from router.events import SHARDS
 from router.lanes import LEASE_MICROS, Lane, Lanes, LeaseLost
 from router.log import EventLog
 from router.options import Options
+from router.replay_states import CANCELLED, FAILED, PAUSED, PLANNED, RUNNING
 from router.roster import Roster, tile
 from router.store import Store
 from tests.entries import append_messages
@@ -278,14 +279,23 @@ def test_a_former_owner_cannot_release(
     assert owner_of(store, lane) == (other.worker, 2, 1)
 
 
+def replay(store: Store, *, after: int = 0, lanes: int = 1, state: str = RUNNING) -> None:
+    """Write down a replay of "crm", number 9, with its lanes."""
+    row = {"id": 9, "subscription": "crm", "state": state, "filter": "{}", "reason": ""}
+    row |= {"from_position": after + 1, "to_position": 99, "include_effects": False}
+    row |= {"created_by": "", "created_at": 0, "total": 0, "done": 0, "failed": 0}
+    with store.writing() as connection:
+        connection.execute(store.tables.replay.insert().values(row))
+        tile(connection, store, "crm", run=9, after=after, lanes=lanes)
+
+
 def test_a_replay_goes_to_the_owner_of_the_live_lane(
     store: Store, roster: Roster, lanes: Lanes
 ) -> None:
     """Only who delivers a subject live may replay it, so that no two calls are about it at once."""
     roster.declare("crm", {}, EVERYTHING)
     (live,) = lanes.claim(["crm"])
-    with store.writing() as connection:
-        tile(connection, store, "crm", run=9, after=4, lanes=1)
+    replay(store, after=4)
     assert make_owner(store).claim(["crm"]) == []
     (lane,) = lanes.claim(["crm"])
     assert (lane.run, lane.checkpoint, lane.range) == (9, 4, live.range)
@@ -298,21 +308,30 @@ def test_a_replay_is_claimed_lane_by_lane(store: Store, roster: Roster, lanes: L
     lanes.release(low)
     other = make_owner(store)
     (low,) = other.claim(["crm"])
-    with store.writing() as connection:
-        tile(connection, store, "crm", run=9, after=0, lanes=2)
+    replay(store, lanes=2)
     assert [lane.range for lane in lanes.claim(["crm"])] == [high.range]
     assert [lane.range for lane in other.claim(["crm"])] == [low.range]
+
+
+@pytest.mark.parametrize("state", [PLANNED, PAUSED, CANCELLED, FAILED])
+def test_a_replay_is_claimed_while_it_runs(
+    store: Store, roster: Roster, lanes: Lanes, state: str
+) -> None:
+    """Nobody gets the lanes of a replay in any other state."""
+    roster.declare("crm", {}, EVERYTHING)
+    lanes.claim(["crm"])
+    replay(store, state=state)
+    assert lanes.claim(["crm"]) == []
 
 
 def test_a_finished_lane_is_struck_off(store: Store, roster: Roster, lanes: Lanes) -> None:
     """Only the lane of that run goes; the live one stays."""
     roster.declare("crm", {}, EVERYTHING)
     lanes.claim(["crm"])
+    replay(store)
+    (lane,) = lanes.claim(["crm"])
     with store.writing() as connection:
-        tile(connection, store, "crm", run=9, after=0, lanes=1)
-    (replay,) = lanes.claim(["crm"])
-    with store.writing() as connection:
-        lanes.remove(replay, connection)
+        lanes.remove(lane, connection)
     assert lanes_of(store, run=9) == []
     assert len(lanes_of(store)) == 1
 

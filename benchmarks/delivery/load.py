@@ -119,7 +119,7 @@ class _Loop:
         self._is_over = asyncio.Event()
 
     async def run(self, port: int) -> Load:
-        for _ in range(CONNECTIONS):
+        for _ in range(min(CONNECTIONS, self._rate)):  # idle for seconds, one would be closed
             await self._loop.create_connection(lambda: _Sender(self._idle, self), "127.0.0.1", port)
         began = self._loop.time() + 0.5
         for number, request in enumerate(self._requests):
