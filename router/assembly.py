@@ -71,6 +71,7 @@ def make_subscriptions(
         Subscription(
             name=plugin.name,
             handlers=plugin.handlers,
+            tables=plugin.declared.tables,
             options=merge_options(
                 plugin.declared.options,
                 configured.get(plugin.name, {}),

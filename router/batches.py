@@ -89,7 +89,7 @@ class Batch:
     def __call__(self, connection: Connection) -> None:
         """Make the calls. One that has ended the transaction before is not made again."""
         self.ended, self.settled, self.counts = [], [], Counter()
-        with Lent(connection) as lent:
+        with Lent(connection, rename=self._caller.rename) as lent:
             self._run(lent)
 
     def _run(self, lent: Lent) -> None:

@@ -22,6 +22,8 @@ from router.lanes import Key, Lane, Lanes, LeaseLost
 from router.log import EventLog
 from router.opening import Objection, Opener
 from router.periodic import Periodic
+from router.rebuild_record import RebuildRecord
+from router.rebuilds import Rebuilds
 from router.replay_runs import ReplayRuns
 from router.rests import Rests
 from router.roster import Roster
@@ -80,10 +82,17 @@ class Dispatcher:
             tail=self._tail,
             clock=self._clock,
         )
+        self._running: dict[Key, Delivery] = {}
         self._bell = Bell(self._wake)
         self._rests = Rests(self._clock.now)
+        self._rebuilds = Rebuilds(
+            RebuildRecord(log.store, worker=self._roster.worker),
+            running=self._running,
+            runs=self._opener.rebuilds,
+            ask=self._store,
+            claim=self._claim,
+        )
         self._held: set[Key] = set()  # what is claimed and not given back
-        self._running: dict[Key, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -151,6 +160,7 @@ class Dispatcher:
             try:
                 await self._heed()
                 await self._claim()
+                await self._rebuilds.look()
             except RouterError as error:
                 logger.warning("no lanes were claimed: %s", error)
             except Exception as error:
@@ -173,7 +183,8 @@ class Dispatcher:
                     delivery.obey(intent)
 
     async def _claim(self) -> None:
-        names = [name for name in self._subscriptions if self._rests.is_over(name)]
+        free = self._subscriptions.keys() - self._rebuilds.halted
+        names = [name for name in free if self._rests.is_over(name)]
         await self._store(partial(self._runs.take_up, names))
         claim = partial(self._lanes.claim, names, held=frozenset(self._held))
         for lane in await self._store(claim):

@@ -1,7 +1,7 @@
 """A connection lent to a handler, which may do all with it but end the transaction."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -27,12 +27,19 @@ class Lent:
     Whoever ended it would have the effects of earlier events of the same transaction committed
     without the record that they were handled: they would be had twice.
 
+    Args:
+        connection: What is lent.
+        rename: Puts other names of tables into the statements of handlers.
+
     Attributes:
         connection: What is lent.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, *, rename: Callable[[str], str] | None = None
+    ) -> None:
         self.connection = connection
+        self._rename = rename
         # Savepoints by the driver itself: SQLAlchemy's take as long as all the rest of an event.
         self._cursor = connection.connection.cursor()
         self._is_lent = False
@@ -60,7 +67,7 @@ class Lent:
     def __enter__(self) -> Self:
         """Begin."""
         vars(self.connection).update(dict.fromkeys(_METHODS, self._refuse))
-        event.listen(self.connection, "before_cursor_execute", self._check)
+        event.listen(self.connection, "before_cursor_execute", self._check, retval=True)
         return self
 
     def __exit__(
@@ -78,6 +85,17 @@ class Lent:
     def _refuse(self) -> None:
         raise RuntimeError("the router ends this transaction, with the events that it is about")
 
-    def _check(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if self._is_lent and _ENDING.match(statement):
-            self._refuse()
+    def _check(
+        self,
+        _connection: object,
+        _cursor: object,
+        statement: str,
+        parameters: object,
+        *_more: object,
+    ) -> tuple[str, object]:
+        if self._is_lent:
+            if _ENDING.match(statement):
+                self._refuse()
+            if self._rename is not None:
+                statement = self._rename(statement)
+        return statement, parameters

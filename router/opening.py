@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from router import fresh_tables
 from router.claims import LIVE
 from router.clock import Clock
 from router.delivery import Delivery
@@ -18,6 +19,7 @@ from router.lanes import Lane, Lanes
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Parking
+from router.rebuilds import find_rebuild_objection
 from router.replay_counts import add_counts
 from router.replay_plan import find_objection
 from router.replay_record import Replay
@@ -59,6 +61,7 @@ class Opener:
 
     Attributes:
         storage: The threads that talk to the database for all but replays.
+        rebuilds: Those whose deliveries are open, and the names of their subscriptions.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Opener:
             name: Means(self._make_caller(one), self._make_pace(None, name))
             for name, one in subscriptions.items()
         }
+        self.rebuilds: dict[int, str] = {}
         self._runs_own: dict[int, Means] = {}
 
     async def open(
@@ -99,8 +103,12 @@ class Opener:
         """
         replay = None
         if lane.run != LIVE:
-            find = partial(self._runs.find, lane.run)
-            replay = await asyncio.get_running_loop().run_in_executor(self.storage, find)
+            loop = asyncio.get_running_loop()
+            replay = await loop.run_in_executor(self.storage, partial(self._runs.find, lane.run))
+            self._require_allowed(replay)
+            if replay.rebuilds:
+                await loop.run_in_executor(self.storage, partial(self._make_tables, replay))
+                self.rebuilds[lane.run] = lane.subscription
         means = self._find_means(lane.subscription, replay)
         tables = self._log.store.tables
         ledger = Ledger(
@@ -129,6 +137,7 @@ class Opener:
 
     def forget(self, run: int) -> None:
         """Let go of what only the deliveries of one replay have used; none is open any more."""
+        self.rebuilds.pop(run, None)
         means = self._runs_own.pop(run, None)
         if means is not None:
             means.caller.close()
@@ -140,25 +149,42 @@ class Opener:
         self.storage.shutdown()
         self._replay_storage.shutdown()
 
-    def _make_span(self, lane: Lane, replay: Replay | None) -> Span:
-        subscription = self._subscriptions[lane.subscription]
-        if replay is None:
-            return Span(Filter(types=tuple(subscription.handlers)))
+    def _require_allowed(self, replay: Replay) -> None:
+        subscription = self._subscriptions[replay.subscription]
         why = find_objection(
             subscription.policies, replay.matching.types, include_effects=replay.include_effects
         )
+        if why is None and replay.rebuilds:
+            why = find_rebuild_objection(subscription, replay.rebuilds)
         if why is not None:
             raise Objection(why)
-        return Span(replay.matching, replay.end - 1, Replaying(replay.id, replay.reason))
+
+    def _make_tables(self, replay: Replay) -> None:
+        """Make the tables that a rebuild fills, unless they are there."""
+        metadata = self._subscriptions[replay.subscription].tables
+        if metadata is not None and replay.rebuilds:
+            with self._log.store.writing() as connection:
+                names = fresh_tables.name_fresh(replay.rebuilds, replay.id)
+                fresh_tables.create(connection, metadata, names)
+
+    def _make_span(self, lane: Lane, replay: Replay | None) -> Span:
+        if replay is None:
+            return Span(Filter(types=tuple(self._subscriptions[lane.subscription].handlers)))
+        end = None if replay.is_rebuild else replay.end - 1  # what comes meanwhile is taken, too
+        return Span(replay.matching, end, Replaying(replay.id, replay.reason))
 
     def _find_means(self, name: str, replay: Replay | None) -> Means:
         if replay is None:
             return self._live[name]
-        if not (replay.rate or replay.concurrency):
+        if not (replay.rate or replay.concurrency or replay.rebuilds):
             return self._replaying[name]
         if replay.id not in self._runs_own:
             subscription, limit = self._subscriptions[name], replay.concurrency
-            caller = self._make_caller(subscription, concurrency=limit)
+            rename = None
+            if replay.rebuilds:
+                names = fresh_tables.name_fresh(replay.rebuilds, replay.id)
+                rename = fresh_tables.make_renaming(names)
+            caller = self._make_caller(subscription, concurrency=limit, rename=rename)
             self._runs_own[replay.id] = Means(caller, self._make_pace(replay.rate, name))
         return self._runs_own[replay.id]
 
@@ -171,12 +197,14 @@ class Opener:
         subscription: Subscription,
         *,
         concurrency: int | None = None,
+        rename: Callable[[str], str] | None = None,
     ) -> Caller:
         return Caller(
             subscription,
             log=self._log,
             clock=lambda: self._clock.now() / 1_000_000,
             concurrency=concurrency,
+            rename=rename,
         )
 
     def _make_pace(self, rate: float | None, within: str | None = None) -> Pace:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from router import migrate
 from router.errors import PluginError, SchemaError
+from router.fresh_tables import is_same_index
 from router.schema import LOCKS, Tables
 
 logger = logging.getLogger(__name__)
@@ -180,8 +181,19 @@ def _compare(connection: Connection, metadata: MetaData) -> Iterator[tuple[objec
 
     options = {"include_name": is_its, "include_schemas": schemas != {None}}
     context = MigrationContext.configure(connection, opts=options)
-    for found in compare_metadata(context, metadata):
-        yield from found if isinstance(found, list) else [found]
+    differences = [
+        one
+        for found in compare_metadata(context, metadata)
+        for one in (found if isinstance(found, list) else [found])
+    ]
+    removed, added = (
+        [one for one in differences if one[0] == kind] for kind in ("remove_index", "add_index")
+    )
+    for gone in removed:  # a rebuild leaves the indexes under other names
+        same = [one for one in added if is_same_index(gone[1].name, one[1].name)]
+        for one in (gone, *same) if same else ():
+            differences.remove(one)
+    yield from differences
 
 
 def _cause(error: SQLAlchemyError) -> object:

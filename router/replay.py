@@ -12,7 +12,7 @@ from router.errors import RouterError, UnknownName
 from router.filters import Filter
 from router.hookspecs import ReplayPolicy
 from router.log import EVERYTHING, EventLog
-from router.replay_plan import Plan
+from router.replay_plan import Plan, Refused
 from router.replay_record import Replay, make_replay, select_replays
 from router.replay_states import CANCELLED, FINISHED, PAUSED, PLANNED, RUNNING
 
@@ -85,6 +85,7 @@ class Replays:
         by: str,
         rate: float | None = None,
         concurrency: int | None = None,
+        rebuilds: Sequence[str] | None = None,
     ) -> Replay:
         """Write down the replay that was planned; a worker takes it up.
 
@@ -95,11 +96,15 @@ class Replays:
             rate: Events a second, at most; the subscription's own limit holds, too.
             concurrency: Calls at a time; None is the subscription's own limit, which it shares
                 with its other replays.
+            rebuilds: The names of the tables that are to be filled anew; then it goes on, beyond
+                what was planned, until they can take the place of the old ones.
 
         Raises:
-            Refused: The plan does not allow it.
+            Refused: The plan does not allow it, or the subscription is being rebuilt already.
         """
         plan.require_allowed()
+        if rebuilds is not None:
+            self._require_no_rebuild(plan)
         matching = msgspec.structs.replace(plan.matching, types=plan.types)
         skipped = {t: {"skipped": n} for t, n in plan.by_type.items() if t not in plan.types}
         values: dict[str, object] = {
@@ -118,6 +123,7 @@ class Replays:
             "done": 0,
             "failed": 0,
             "counts": json.dumps(skipped),
+            "rebuilds": None if rebuilds is None else json.dumps(list(rebuilds)),
         }
         with self._store.writing() as connection:
             inserted = connection.execute(insert(self._tables.replay).values(values))
@@ -192,7 +198,7 @@ class Replays:
                 state = PLANNED
             ended = self._store.now() if state in FINISHED else None
             changed = update(table).where(table.c.id == number)
-            connection.execute(changed.values(state=state, finished_at=ended))
+            connection.execute(changed.values(state=state, finished_at=ended, last_error=None))
             if state in FINISHED:
                 replay_lanes.clear(connection, self._store, number)
             detail = {"was": row.state, "done": row.done, "failed": row.failed}
@@ -230,6 +236,14 @@ class Replays:
         )
         with self._store.reading() as connection:
             return connection.scalars(query.order_by(table.id)).all()
+
+    def _require_no_rebuild(self, plan: Plan) -> None:
+        for number in plan.overlapping:
+            if self.find(number).is_rebuild:
+                raise Refused(
+                    f"{plan.subscription!r} is being rebuilt already: wait for replay {number}, or "
+                    f"cancel it with `router replay cancel {number}`"
+                )
 
     def _write_down(
         self,

@@ -31,7 +31,8 @@ class Replay(msgspec.Struct, frozen=True):
         blocked: How many subjects wait behind one of these.
         concurrency: Calls at a time; None for the subscription's own limit.
         include_effects: Whether handlers are called, too, that replays skip otherwise.
-        last_error: Why it must not be carried out.
+        last_error: Why it must not be carried out, or does not come to its end.
+        rebuilds: Of a rebuild, the tables that are filled anew; none when that is over.
     """
 
     id: int
@@ -55,6 +56,12 @@ class Replay(msgspec.Struct, frozen=True):
     started_at: datetime | None
     finished_at: datetime | None
     last_error: str | None
+    rebuilds: tuple[str, ...] | None = None
+
+    @property
+    def is_rebuild(self) -> bool:
+        """Whether it fills tables anew, and ends when they have taken the place of the old."""
+        return self.rebuilds is not None
 
     @property
     def is_finished(self) -> bool:
@@ -79,7 +86,7 @@ class Replay(msgspec.Struct, frozen=True):
         """The replay with all that is known of it."""
         names = ("by_type", "retrying", "blocked", "concurrency", "include_effects", "reason")
         times = ("created_by", "created_at", "started_at", "finished_at", "last_error")
-        more = {name: getattr(self, name) for name in (*names, *times)}
+        more = {name: getattr(self, name) for name in (*names, *times, "is_rebuild")}
         return self.as_dict() | more | {"filter": msgspec.to_builtins(self.matching)}
 
 
@@ -119,4 +126,5 @@ def make_replay(row: Row[*tuple[Any, ...]]) -> Replay:
         started_at=None if row.started_at is None else from_micros(row.started_at),
         finished_at=None if row.finished_at is None else from_micros(row.finished_at),
         last_error=row.last_error,
+        rebuilds=None if row.rebuilds is None else tuple(json.loads(row.rebuilds)),
     )

@@ -1,10 +1,12 @@
 """What a worker does to the record of the replays that it carries out."""
 
+import json
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, exists, func, or_, select, update
 
-from router import replay_lanes
+from router import fresh_tables, replay_lanes
 from router.errors import UnknownName
 from router.lanes import Lane
 from router.replay_record import Replay, make_replay, select_replays
@@ -25,7 +27,10 @@ class ReplayRuns:
         What the owners of ended ones have left behind is cleared away.
         """
         table, lane = self._tables.replay, self._tables.lane
-        is_left = table.c.state.in_(OVER) & exists().where(lane.c.run == table.c.id)
+        has_tables = table.c.rebuilds.is_not(None) & (table.c.rebuilds != "[]")
+        has_lanes = exists().where(lane.c.run == table.c.id)
+        is_left = table.c.state.in_(OVER) & (has_lanes | has_tables)
+        is_left |= (table.c.state == DONE) & has_tables
         query = (
             select(table)
             .where(table.c.subscription.in_(subscriptions))
@@ -37,12 +42,20 @@ class ReplayRuns:
                 return  # the usual case costs no write
         with self._store.writing() as connection:
             for row in connection.execute(query).all():
-                if row.state != PLANNED:
+                if row.state == PLANNED:
+                    self._begin(connection, row)
+                elif row.state == DONE:
+                    names = fresh_tables.name_fresh(json.loads(row.rebuilds), row.id)
+                    fresh_tables.drop_old(connection, names)
+                    replay_lanes.forget_tables(connection, self._tables, row.id)
+                else:
                     replay_lanes.clear(connection, self._store, row.id)
-                    continue
-                replay_lanes.make(connection, self._store, row, after=row.from_position - 1)
-                started = {"state": RUNNING, "started_at": self._store.now()}
-                connection.execute(update(table).where(table.c.id == row.id).values(**started))
+
+    def _begin(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> None:
+        replay_lanes.make(connection, self._store, row, after=row.from_position - 1)
+        started = {"state": RUNNING, "started_at": self._store.now()}
+        table = self._tables.replay
+        connection.execute(update(table).where(table.c.id == row.id).values(**started))
 
     def find(self, number: int) -> Replay:
         """Return the replay of a lane."""

@@ -264,6 +264,8 @@ def _operation() -> Items:
             Column("concurrency", Integer),  # calls at a time
             # JSON: event type -> outcome -> how many
             Column("counts", Text, nullable=False, server_default="{}"),
+            # Of a rebuild, JSON: the names of the tables that it fills anew; [] when that is over.
+            Column("rebuilds", Text),
         ],
         # What an operator asked for, until the owners of the lanes have carried it out.
         "intent": [

@@ -10,7 +10,7 @@ from functools import partial
 from typing import cast
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData
 
 from router.crew import Crew
 from router.errors import Unavailable
@@ -37,11 +37,13 @@ class Subscription(msgspec.Struct, frozen=True):
         name: The plugin's.
         handlers: By the type of event; other types are not delivered.
         options: As declared and configured.
+        tables: What the plugin keeps beside the log.
     """
 
     name: str
     handlers: Mapping[EventType, Handler]
     options: Options
+    tables: MetaData | None = None
 
     @property
     def is_transactional(self) -> bool:
@@ -80,11 +82,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Undone(Unavailable):
-    """A handler ended the transaction that it was called in; nothing of that is left.
-
-    Args:
-        failed: What the call counts as.
-    """
+    """A handler ended the transaction that it was called in; ``failed`` is what that counts as."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__("a handler ended the transaction that it was called in")
@@ -106,6 +104,7 @@ class Caller:
         log: For handlers that read.
         clock: Seconds since 1970.
         concurrency: Calls at a time, of all that share this caller; None is as the options have it.
+        rename: Puts other names of tables into the statements of transactional handlers.
 
     Attributes:
         concurrency: Calls at a time of one lane.
@@ -120,16 +119,17 @@ class Caller:
         log: EventLog,
         clock: Callable[[], float] = time.time,
         concurrency: int | None = None,
+        rename: Callable[[str], str] | None = None,
     ) -> None:
         options = subscription.options
         self.subscription = subscription
+        self.rename = rename
         self._log = log
         self._clock = clock
         self._timeout = options.timeout
         limit = concurrency or options.concurrency * options.lanes
-        self.concurrency = concurrency or options.concurrency
-        if subscription.is_transactional:
-            self.concurrency = 1
+        most = concurrency or options.concurrency
+        self.concurrency = 1 if subscription.is_transactional else most
         self.crew = Crew(limit, name=f"router-{subscription.name}")
         self.room = asyncio.Semaphore(limit)
 

@@ -16,6 +16,7 @@ from router.cli.doctor import doctor
 from router.cli.events import events
 from router.cli.parse import parse
 from router.cli.plugins import plugins
+from router.cli.rebuild import rebuild
 from router.cli.replay import replay
 from router.cli.send import send
 from router.cli.serve import serve, worker
@@ -36,6 +37,7 @@ COMMANDS: Sequence[click.Command] = (
     parse,
     plugins,
     replay,
+    rebuild,
     send,
     serve,
     simulate,

@@ -1,0 +1,89 @@
+"""`router rebuild`: a plugin's tables are filled anew, then take the place of the old ones."""
+
+import time
+
+import click
+
+from router.assembly import make_subscriptions
+from router.cli import bulk, output
+from router.cli.progress import follow
+from router.cli.replay import read_rate
+from router.cli.settings import load_host, opened_log, plugins_dir, with_config
+from router.config import Config
+from router.errors import RouterError, UnknownName
+from router.rebuilds import find_rebuild_objection
+from router.replay import Replays
+from router.replay_states import DONE
+from router.subscriptions import Subscription
+
+
+@click.command()
+@click.argument("subscription")
+@click.option("--rate", type=read_rate, metavar="N", help="At most so many events a second.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; handlers see it, too.")
+@plugins_dir
+@click.option("--wait", is_flag=True, help="Follow it to its end; exit 1 if it does not succeed.")
+@bulk.dry_run_option
+@bulk.yes_option
+@output.json_option
+@with_config
+def rebuild(
+    found: Config,
+    *,
+    subscription: str,
+    rate: float | None,
+    reason: str,
+    wait: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Fill the tables of SUBSCRIPTION anew from history.
+
+    Its plugin keeps them up to date meanwhile. When the new ones are complete they take the place
+    of the old ones, all at once. `router replay show|pause|resume|cancel ID` is for rebuilds, too.
+    """
+    chosen = _choose(found, subscription)
+    tables = sorted(chosen.tables.tables) if chosen.tables is not None else []
+    why = find_rebuild_objection(chosen, tuple(tables))
+    if why is not None:
+        raise RouterError(f"{subscription!r} cannot be rebuilt: {why}")
+    with opened_log(found) as log:
+        replays = Replays(log)
+        plan = replays.plan(subscription, include_effects=True)
+        plan.require_allowed()
+        if dry_run and as_json:
+            by_type = dict(plan.by_type)
+            output.print_json({"total": plan.total, "by_type": by_type, "tables": tables})
+        elif dry_run:
+            names = ", ".join(tables)
+            output.print_text(f"{names} would be filled anew from {plan.total} events")
+        if dry_run:
+            return
+        question = f"Fill {', '.join(tables)} anew from {plan.total} events and those that come?"
+        bulk.require_consent(question, yes=yes)
+        actor = bulk.find_actor()
+        started = replays.start(plan, reason=reason, by=actor, rate=rate, rebuilds=tables)
+        if not as_json:
+            output.print_text(str(started.id))
+        if wait:
+            started = follow(log, started, sleep=time.sleep, clock=time.monotonic)
+        else:
+            output.note(f"Rebuild {started.id} is planned: router replay show {started.id}")
+        if as_json:
+            output.print_json(started.as_dict())
+        if wait and started.state != DONE:
+            raise click.exceptions.Exit(1)
+
+
+def _choose(found: Config, name: str) -> Subscription:
+    host = load_host(found)
+    host.require_sound()
+    known = {one.name: one for one in make_subscriptions(host, found.subscriptions)}
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise UnknownName(
+            f"there is no plugin {name!r} that handles events (loaded: {names}): "
+            "`router plugins list` shows them"
+        )
+    return known[name]

@@ -1,0 +1,159 @@
+"""Rebuilds: a plugin's tables are filled anew from history, then take the place of the old ones."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Protocol, TypeVar
+
+from router import fresh_tables
+from router.claims import LIVE
+from router.delivery import Delivery
+from router.lanes import Key
+from router.rebuild_record import RebuildRecord, Switched
+from router.subscriptions import Subscription
+
+T = TypeVar("T")
+
+CLOSE = 1_000  # events behind live delivery at which a switch is prepared ...
+NEAR = 20  # ... and at which it begins: live delivery is halted for as long as they take
+PATIENCE = 2.0  # seconds that each step of a switch may take
+REST = 10.0  # seconds from one try to the next
+BREATH = 0.001  # seconds between two looks whether a delivery has come so far
+
+logger = logging.getLogger("router.rebuilds")
+
+
+class Ask(Protocol):
+    """Runs something on a thread that may talk to the database."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """Return what it gives."""
+
+
+class Rebuilds:
+    """Sees to the rebuilds of a worker: each ends when its tables have become the live ones.
+
+    Their deliveries are those of replays without an end, in lanes of their own. When one is close
+    behind live delivery, that is halted, what is missing is handled, and in one transaction the
+    tables change their names and the live lanes go on from where the rebuild has come. So whatever
+    the new tables hold is what the live lanes have settled, exactly.
+
+    Args:
+        record: What is on record of them.
+        running: The deliveries under way, by key.
+        runs: The rebuilds among these, and the names of their subscriptions.
+        ask: Asks the database.
+        claim: Takes up lanes that are free.
+
+    Attributes:
+        halted: The subscriptions whose lanes are to be left alone for a moment.
+    """
+
+    def __init__(
+        self,
+        record: RebuildRecord,
+        *,
+        running: Mapping[Key, Delivery],
+        runs: Mapping[int, str],
+        ask: Ask,
+        claim: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.halted: set[str] = set()
+        self._record = record
+        self._running = running
+        self._runs = runs
+        self._ask = ask
+        self._claim = claim
+        self._rest_until = 0.0
+
+    async def look(self) -> None:
+        """Switch what is ready."""
+        for run, name in list(self._runs.items()):
+            if time.monotonic() < self._rest_until or self._distance(name, run) > CLOSE:
+                continue
+            if not await self._ask(partial(self._record.may_switch, name, run)):
+                continue
+            if await self._until(lambda: self._distance(name, run) <= NEAR):  # noqa: B023
+                await self._halt_and_switch(name, run)
+
+    def _deliveries(self, name: str, run: int) -> list[Delivery]:
+        return [one for key, one in self._running.items() if key[:2] == (name, run)]
+
+    def _distance(self, name: str, run: int) -> float:
+        """How many events a rebuild is behind; without end where not all of it is at work here."""
+        mine, live = self._deliveries(name, run), self._deliveries(name, LIVE)
+        if not mine or len(mine) != len(live):
+            return math.inf
+        come = min(one.ledger.progress.checkpoint for one in mine)
+        return max(one.ledger.progress.checkpoint for one in live) - come
+
+    async def _halt_and_switch(self, name: str, run: int) -> None:
+        """Halt live delivery, switch, and let it go on, with the new tables or the old ones."""
+        began = time.monotonic()
+        lanes = len(self._deliveries(name, LIVE))
+        self.halted.add(name)
+        try:
+            switched = await self._switch(name, run)
+        finally:
+            self.halted.discard(name)
+        await self._claim()
+        await self._until(lambda: len(self._deliveries(name, LIVE)) == lanes)
+        halted = round((time.monotonic() - began) * 1_000)
+        if switched is None:
+            logger.warning("rebuild %d could not end yet; live was halted for %d ms", run, halted)
+            self._rest_until = time.monotonic() + REST
+        else:
+            await self._ask(partial(self._record.write_down, name, run, switched, halted=halted))
+
+    async def _switch(self, name: str, run: int) -> Switched | None:
+        """Let the rebuild come as far as live delivery has, then switch; None if it does not."""
+        if not await self._stop(name, LIVE):
+            return None
+        goal = await self._ask(partial(self._record.find_end, name))
+        mine = self._deliveries(name, run)
+        for one in mine:
+            one.wake()
+        if not await self._until(
+            lambda: all(one.ledger.progress.checkpoint >= goal for one in mine)
+        ):
+            return None
+        if not await self._stop(name, run):
+            return None
+        return await self._ask(partial(self._record.switch, name, run, goal=goal))
+
+    async def _stop(self, name: str, run: int) -> bool:
+        """Let deliveries end their calls and give their lanes back; whether they have."""
+        for one in self._deliveries(name, run):
+            one.stop()
+        return await self._until(lambda: not self._deliveries(name, run))
+
+    async def _until(self, condition: Callable[[], bool]) -> bool:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(BREATH)
+        return True
+
+
+def find_rebuild_objection(subscription: Subscription, names: tuple[str, ...]) -> str | None:
+    """Return why the tables of a subscription's plugin cannot be rebuilt; None where they can.
+
+    Args:
+        subscription: Whose.
+        names: Of the tables that are to be filled anew.
+    """
+    metadata = subscription.tables
+    if not subscription.is_transactional:
+        return (
+            "only a plugin whose handlers name `connection` can be rebuilt: of others nobody knows "
+            "what they have done"
+        )
+    if metadata is None or not metadata.tables:
+        return "its plugin keeps no tables: the hook tables() gives none"
+    if {table.name for table in metadata.sorted_tables} != set(names):
+        return "its plugin keeps other tables by now: start another rebuild"
+    return fresh_tables.find_obstacle(metadata)
