@@ -53,11 +53,13 @@ class RebuildRecord:
             lane.run.in_((LIVE, run)),
             func.coalesce(lane.owner, "") != self._worker,
         )
+        # What an operator has asked for is no news to him.
         failed = select(parked.state, func.count()).where(parked.run == run)
+        failed = failed.where(parked.intent.is_(None)).group_by(parked.state)
         with self._store.reading() as connection:
             if connection.scalars(of_others).one():
                 return False
-            states = {row[0]: row[1] for row in connection.execute(failed.group_by(parked.state))}
+            states = {row[0]: row[1] for row in connection.execute(failed)}
             may = not self._has_failed(connection, run)
         if set(states) == {DEAD}:
             self._pause(run, states[DEAD])
@@ -135,8 +137,9 @@ class RebuildRecord:
         """Leave it to the operator what becomes of events that the new tables would lack."""
         table = self._tables.replay
         why = (
-            f"{dead} events failed, and the old tables stay: see `router dead list --replay {run}`,"
-            f" redrive or discard them, then `router replay resume {run}`"
+            f"{dead} {'event' if dead == 1 else 'events'} failed, and the old tables stay: see "
+            f"`router dead list --replay {run}`, redrive or discard them, then `router replay "
+            f"resume {run}`"
         )
         logger.error("rebuild %d is paused: %s", run, why)
         with self._store.writing() as connection:

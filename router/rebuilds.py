@@ -20,7 +20,7 @@ T = TypeVar("T")
 CLOSE = 1_000  # events behind live delivery at which a switch is prepared ...
 NEAR = 20  # ... and at which it begins: live delivery is halted for as long as they take
 PATIENCE = 2.0  # seconds that each step of a switch may take
-REST = 10.0  # seconds from one try to the next
+REST = 5.0  # seconds from one try to the next
 BREATH = 0.001  # seconds between two looks whether a delivery has come so far
 
 logger = logging.getLogger("router.rebuilds")
@@ -72,9 +72,10 @@ class Rebuilds:
     async def look(self) -> None:
         """Switch what is ready."""
         for run, name in list(self._runs.items()):
-            if time.monotonic() < self._rest_until or self._distance(name, run) > CLOSE:
+            if self._distance(name, run) > CLOSE:
                 continue
-            if not await self._ask(partial(self._record.may_switch, name, run)):
+            may = await self._ask(partial(self._record.may_switch, name, run))
+            if not may or time.monotonic() < self._rest_until:
                 continue
             if await self._until(lambda: self._distance(name, run) <= NEAR):  # noqa: B023
                 await self._halt_and_switch(name, run)
