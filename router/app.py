@@ -12,9 +12,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from sqlalchemy import Engine
-from starlette.applications import Starlette
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from router import config as settings
 from router import lifecycle, migrate, plugin_tables
@@ -34,10 +32,9 @@ from router.events import Event
 from router.host import Host
 from router.log import EventLog
 from router.periodic import Periodic
-from router.problems import ERROR_HANDLERS
-from router.receiver import PREFIX, Receiver, livez, path_of
+from router.receiver import Receiver, make_application
 from router.replay import Replays
-from router.replay_handle import ReplayHandle, ReplayOptions, start_replay
+from router.replay_handle import ReplayHandle, ReplayOptions, start_rebuild, start_replay
 from router.schema import make_tables
 from router.secrets import Secret
 from router.sources import Source
@@ -177,24 +174,24 @@ class Router:
         policies = {one.name: one.policies for one in self._subscriptions}.get(subscription)
         return await start_replay(self.replays, subscription, policies=policies, **how)
 
+    async def rebuild(self, plugin: str, *, reason: str = "", actor: str = "") -> ReplayHandle:
+        """Fill the tables of a plugin of this router anew from history, then switch to them.
+
+        Raises:
+            RouterError: There is no such plugin, or its tables cannot be rebuilt; says why.
+        """
+        for one in self._subscriptions:
+            if one.name == plugin:
+                return await start_rebuild(self.replays, one, reason=reason, actor=actor)
+        raise RouterError(f"this router has no plugin {plugin!r} that handles events")
+
     def asgi(self) -> ASGIApp:
         """Return the ASGI application: to be served, or mounted in another one.
 
         Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
         a mounted application never runs: pass `lifespan` to the outer one.
         """
-        receiver = self._receiver
-        rest = Starlette(
-            routes=[Route("/livez", livez), Route("/readyz", receiver.readyz)],
-            exception_handlers=ERROR_HANDLERS,
-            lifespan=self.lifespan,
-        )
-
-        async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            is_webhook = scope["type"] == "http" and path_of(scope).startswith(PREFIX)
-            await (receiver if is_webhook else rest)(scope, receive, send)
-
-        return application
+        return make_application(self._receiver, lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:

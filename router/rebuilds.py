@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from router import fresh_tables
 from router.claims import LIVE
 from router.delivery import Delivery
+from router.errors import RouterError
 from router.lanes import Key
 from router.rebuild_record import RebuildRecord, Switched
 from router.subscriptions import Subscription
@@ -158,3 +159,17 @@ def find_rebuild_objection(subscription: Subscription, names: tuple[str, ...]) -
     if {table.name for table in metadata.sorted_tables} != set(names):
         return "its plugin keeps other tables by now: start another rebuild"
     return fresh_tables.find_obstacle(metadata)
+
+
+def find_tables(subscription: Subscription) -> list[str]:
+    """Return the names of the tables that a rebuild of a subscription fills anew.
+
+    Raises:
+        RouterError: It cannot be rebuilt; says why.
+    """
+    metadata = subscription.tables
+    names = [] if metadata is None else sorted(metadata.tables)
+    why = find_rebuild_objection(subscription, tuple(names))
+    if why is not None:
+        raise RouterError(f"{subscription.name!r} cannot be rebuilt: {why}")
+    return names

@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unverified, trace
 from router.events import Draft, Entry, Notification
-from router.problems import TooLarge, make_problem
+from router.problems import ERROR_HANDLERS, TooLarge, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
 from router.writer import Writer
@@ -205,3 +207,18 @@ def path_of(scope: Scope) -> str:
 async def livez(_http: HttpRequest) -> Response:
     """Say that the process runs; asks nothing of the database."""
     return PlainTextResponse("alive\n")
+
+
+def make_application(receiver: Receiver, *, lifespan: Lifespan[Starlette]) -> ASGIApp:
+    """Return the application of the webhooks, and of the probes beside them."""
+    rest = Starlette(
+        routes=[Route("/livez", livez), Route("/readyz", receiver.readyz)],
+        exception_handlers=ERROR_HANDLERS,
+        lifespan=lifespan,
+    )
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        is_webhook = scope["type"] == "http" and path_of(scope).startswith(PREFIX)
+        await (receiver if is_webhook else rest)(scope, receive, send)
+
+    return application

@@ -7,8 +7,10 @@ from typing import TypedDict, TypeVar, Unpack
 
 from router.filters import Filter
 from router.log import EVERYTHING
+from router.rebuilds import find_tables
 from router.replay import Policies, Replays
 from router.replay_record import Replay
+from router.subscriptions import Subscription
 
 T = TypeVar("T")
 
@@ -126,6 +128,24 @@ async def start_replay(
             rate=how.get("rate"),
             concurrency=how.get("concurrency"),
         )
+
+    started = await asyncio.to_thread(begin)
+    return ReplayHandle(started, replays=replays, actor=actor)
+
+
+async def start_rebuild(
+    replays: Replays, subscription: Subscription, *, reason: str, actor: str
+) -> ReplayHandle:
+    """Start to fill the tables of a plugin anew, and return the replay that does it.
+
+    Raises:
+        RouterError: Its tables cannot be rebuilt; says why.
+    """
+    tables = find_tables(subscription)
+
+    def begin() -> Replay:
+        plan = replays.plan(subscription.name, include_effects=True)
+        return replays.start(plan, reason=reason, by=actor, rebuilds=tables)
 
     started = await asyncio.to_thread(begin)
     return ReplayHandle(started, replays=replays, actor=actor)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection
 
+from router.fresh_tables import make_renaming
 from router.lending import SAVEPOINT, Lent
 from router.store import Store
 
@@ -127,3 +128,16 @@ def test_the_connection_is_given_back_as_it_was(store: Store) -> None:
         connection.commit()
         assert effects(connection) == ["mine"]
         connection.rollback()
+
+
+def test_statements_of_handlers_are_about_other_tables(connection: Connection) -> None:
+    """Where tables have other names, those of handlers are changed; the router's own are not."""
+    connection.exec_driver_sql("CREATE TABLE alias__7 AS SELECT * FROM alias")
+    renames = {"alias": "alias__7"}
+    with Lent(connection, rename=make_renaming(renames)) as lent:
+        with lent.lending():
+            connection.exec_driver_sql(INSERT.format("replayed"))
+            inside = effects(connection)
+        connection.exec_driver_sql(INSERT.format("live"))
+    assert inside == ["earlier", "replayed"]
+    assert effects(connection) == ["earlier", "live"]

@@ -10,8 +10,8 @@ from router.cli.progress import follow
 from router.cli.replay import read_rate
 from router.cli.settings import load_host, opened_log, plugins_dir, with_config
 from router.config import Config
-from router.errors import RouterError, UnknownName
-from router.rebuilds import find_rebuild_objection
+from router.errors import UnknownName
+from router.rebuilds import find_tables
 from router.replay import Replays
 from router.replay_states import DONE
 from router.subscriptions import Subscription
@@ -43,11 +43,7 @@ def rebuild(
     Its plugin keeps them up to date meanwhile. When the new ones are complete they take the place
     of the old ones, all at once. `router replay show|pause|resume|cancel ID` is for rebuilds, too.
     """
-    chosen = _choose(found, subscription)
-    tables = sorted(chosen.tables.tables) if chosen.tables is not None else []
-    why = find_rebuild_objection(chosen, tuple(tables))
-    if why is not None:
-        raise RouterError(f"{subscription!r} cannot be rebuilt: {why}")
+    tables = find_tables(_choose(found, subscription))
     with opened_log(found) as log:
         replays = Replays(log)
         plan = replays.plan(subscription, include_effects=True)
