@@ -1,10 +1,14 @@
 """Tests of `router replay start`: single events, new plugins, and what is asked and said before."""
 
+import io
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
+from router.cli import main
 from router.log import EventLog
 from router.replay import Replays
 from tests.cli.conftest import Run
@@ -184,24 +188,61 @@ def test_replays_that_share_events_are_named(full: EventLog, run: Run) -> None:
     assert "Replay 2" not in result.err
 
 
-SECOND = "1 of them are for handlers that may have effects outside the database"
+SECOND = (
+    "1 of them are for handlers that may have effects outside the database, such as messages that "
+    "are sent again. Call these handlers? [y/N]"
+)
 
 
-@pytest.mark.parametrize(("typed", "code"), [("y\ny\n", 0), ("y\nn\n", 1), ("n\n", 1)])
+class Keyboard(io.StringIO):
+    """A stdin at which somebody sits, who types this."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.fixture
+def answer(
+    full: EventLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Starts a replay that is asked about; gives the exit code, and what was told."""
+
+    def answer(typed: str, *options: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "stdin", Keyboard(typed))
+        with pytest.raises(SystemExit) as stopped:
+            main([*START, *options])
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, capsys.readouterr().err
+
+    return answer
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\ny\n", 0), ("y\nn\n", 1), ("n\ny\n", 1)])
+@pytest.mark.usefixtures("environ")
 def test_effects_are_asked_about_by_themselves(
-    full: EventLog, on_terminal: Run, typed: str, code: int
+    full: EventLog, answer: Callable[..., tuple[int, str]], typed: str, code: int
 ) -> None:
     """Who wants them says so twice; any no is a no."""
-    result = on_terminal(*START, "--include-effects", typed=typed)
+    found, told = answer(typed, "--include-effects")
 
-    assert result.code == code
-    assert "Replay 4 events to 'crm'? [y/N]" in result.out
-    assert (SECOND in result.out) == typed.startswith("y")
+    assert found == code
+    assert "Replay 4 events to 'crm'? [y/N]" in told
+    assert (SECOND in told) == typed.startswith("y")
     assert len(Replays(full).list(limit=9)) == (code == 0)
 
 
-def test_without_effects_it_is_asked_once(full: EventLog, on_terminal: Run) -> None:
+@pytest.mark.usefixtures("environ")
+def test_without_effects_it_is_asked_once(answer: Callable[..., tuple[int, str]]) -> None:
     """Also where the option is given, but no event is for such a handler."""
-    result = on_terminal(*START, "--include-effects", "--type", "message", typed="y\n")
+    code, told = answer("y\n", "--include-effects", "--type", "message")
 
-    assert (result.code, result.out.count("[y/N]")) == (0, 1)
+    assert (code, told.count("[y/N]")) == (0, 1)
+
+
+def test_both_questions_are_asked_on_a_terminal(full: EventLog, on_terminal: Run) -> None:
+    """One after the other; then it is started."""
+    result = on_terminal(*START, "--include-effects", typed="y\ny\n")
+
+    assert (result.code, result.out.count("[y/N]")) == (0, 2)
+    assert Replays(full).find(1).include_effects

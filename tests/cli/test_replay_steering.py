@@ -1,5 +1,6 @@
 """Tests of `router replay pause`, `resume`, `cancel` and `show --follow`."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_replay_is_followed_to_its_end(
             end_replay(full, failed=1)
 
     clock = SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0)
-    monkeypatch.setattr("router.cli.replay.time", clock)
+    monkeypatch.setattr(sys.modules["router.cli.replay"], "time", clock)  # not the group
 
     result = run("replay", "show", "1", "--follow", "--json")
 
