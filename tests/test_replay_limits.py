@@ -17,6 +17,7 @@ from tests.dispatching import dispatching, nap
 from tests.entries import append_messages
 from tests.loops import in_loop
 from tests.recorder import Recorder
+from tests.records import read_lanes
 from tests.subscribers import make_subscription
 from tests.waiting import until
 
@@ -176,6 +177,28 @@ async def test_replays_of_a_subscription_share_its_number_of_plain_calls(
     assert (handler.most, handler.handled) == (4, 36)
 
 
+@in_loop
+async def test_a_replay_that_waits_for_others_may_be_paused(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """What waits for its place lets go at once, and comes again once it is resumed."""
+    async with dispatching(log, subscribe(recorder.on_event, concurrency=4)):
+        start(replays, end=5)
+        await until(lambda: recorder.underway == 4)
+        start(replays)
+        await until_looked(replays)
+        replays.pause(2, actor="ana")
+        await until(lambda: [lane.owner for lane in read_lanes(log.store, run=2)] == [None])
+        assert recorder.underway == 4
+        recorder.let_go(*range(1, 13))
+        await until_done(replays, 1)
+        assert sorted(recorder.positions) == [1, 2, 3, 4]
+        replays.resume(2, actor="ana")
+        await until_done(replays, 2)
+    assert sorted(recorder.positions) == sorted([*range(1, 5), *range(1, 13)])
+    assert replays.find(2).done == 12
+
+
 class Sleepers:
     """Those who sleep long: they keep a pace, and wake up when the test wants it."""
 
@@ -198,11 +221,16 @@ class Sleepers:
         self.asleep.clear()
 
 
+def make_dispatcher(log: EventLog, subscription: Subscription, sleepers: Sleepers) -> Dispatcher:
+    """Return a dispatcher that sleeps as they do."""
+    clock = Clock(now=log.store.now, sleep=sleepers.sleep, random=lambda: 0.5)
+    return Dispatcher([subscription], log=log, clock=clock)
+
+
 async def follow_pace(log: EventLog, subscription: Subscription, recorder: Recorder) -> None:
     """Check that of what the replays on record do, one call goes at a time."""
     sleepers = Sleepers()
-    clock = Clock(now=log.store.now, sleep=sleepers.sleep, random=lambda: 0.5)
-    dispatcher = Dispatcher([subscription], log=log, clock=clock)
+    dispatcher = make_dispatcher(log, subscription, sleepers)
     recorder.let_go(*range(1, 13))
     await dispatcher.start()
     for count in range(1, 4):
@@ -224,6 +252,28 @@ async def test_the_lanes_of_a_replay_share_its_rate(
         pass
     start(replays, rate=1 / LONG)
     await follow_pace(log, subscription, recorder)
+
+
+@in_loop
+async def test_a_replay_that_waits_for_its_pace_may_be_paused(
+    log: EventLog, replays: Replays, recorder: Recorder
+) -> None:
+    """It lets go at once, and goes on with the next event once it is resumed."""
+    subscription = subscribe(recorder.on_event, concurrency=1)
+    async with dispatching(log, subscription):
+        pass
+    start(replays, rate=1 / LONG)
+    sleepers = Sleepers()
+    recorder.let_go(*range(1, 13))
+    dispatcher = make_dispatcher(log, subscription, sleepers)
+    await dispatcher.start()
+    await until(lambda: sleepers.asleep)
+    replays.pause(1, actor="ana")
+    await until(lambda: [lane.owner for lane in read_lanes(log.store, run=1)] == [None])
+    assert (recorder.positions, replays.find(1).done) == ([1], 1)
+    replays.resume(1, actor="ana")
+    await until(lambda: recorder.positions == [1, 2])
+    await dispatcher.stop()
 
 
 @in_loop
