@@ -125,7 +125,7 @@ def test_an_unknown_replay_is_not_changed(replays: Replays, change: str) -> None
 
 @pytest.mark.parametrize(
     ("first", "end", "overlapping"),
-    [(1, 2, [1]), (1, 3, [1, 2]), (2, 3, [1, 2]), (4, 5, [1, 2]), (3, 3, [1, 2])],
+    [(1, 2, [1]), (1, 3, [1, 2]), (2, 3, [1, 2]), (4, 5, [1, 2]), (5, 5, [])],
 )
 def test_a_plan_names_the_replays_that_it_shares_positions_with(
     log: EventLog, replays: Replays, first: int, end: int, overlapping: list[int]
