@@ -278,14 +278,24 @@ def test_a_former_owner_cannot_release(
     assert owner_of(store, lane) == (other.worker, 2, 1)
 
 
+def begin_replay(store: Store, *, after: int, lanes: int = 1) -> None:
+    """Let replay 9 run from behind ``after``, in so many lanes."""
+    texts = dict.fromkeys(("filter", "reason", "created_by"), "")
+    numbers = dict.fromkeys(("to_position", "created_at", "total", "done", "failed"), 0)
+    row = {"id": 9, "subscription": "crm", "state": "running", "from_position": after + 1}
+    with store.writing() as connection:
+        replay = insert(store.tables.replay)
+        connection.execute(replay.values(**row, **texts, **numbers, include_effects=False))
+        tile(connection, store, "crm", run=9, after=after, lanes=lanes)
+
+
 def test_a_replay_goes_to_the_owner_of_the_live_lane(
     store: Store, roster: Roster, lanes: Lanes
 ) -> None:
     """Only who delivers a subject live may replay it, so that no two calls are about it at once."""
     roster.declare("crm", {}, EVERYTHING)
     (live,) = lanes.claim(["crm"])
-    with store.writing() as connection:
-        tile(connection, store, "crm", run=9, after=4, lanes=1)
+    begin_replay(store, after=4)
     assert make_owner(store).claim(["crm"]) == []
     (lane,) = lanes.claim(["crm"])
     assert (lane.run, lane.checkpoint, lane.range) == (9, 4, live.range)
@@ -298,8 +308,7 @@ def test_a_replay_is_claimed_lane_by_lane(store: Store, roster: Roster, lanes: L
     lanes.release(low)
     other = make_owner(store)
     (low,) = other.claim(["crm"])
-    with store.writing() as connection:
-        tile(connection, store, "crm", run=9, after=0, lanes=2)
+    begin_replay(store, after=0, lanes=2)
     assert [lane.range for lane in lanes.claim(["crm"])] == [high.range]
     assert [lane.range for lane in other.claim(["crm"])] == [low.range]
 
@@ -308,8 +317,7 @@ def test_a_finished_lane_is_struck_off(store: Store, roster: Roster, lanes: Lane
     """Only the lane of that run goes; the live one stays."""
     roster.declare("crm", {}, EVERYTHING)
     lanes.claim(["crm"])
-    with store.writing() as connection:
-        tile(connection, store, "crm", run=9, after=0, lanes=1)
+    begin_replay(store, after=0)
     (replay,) = lanes.claim(["crm"])
     with store.writing() as connection:
         lanes.remove(replay, connection)
