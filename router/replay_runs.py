@@ -76,7 +76,10 @@ class ReplayRuns:
             return set(numbers) - set(connection.scalars(query))
 
     def finish(self, connection: Connection, lane: Lane) -> None:
-        """Note that nothing of the run is left, if the ``lane`` just struck off was its last."""
+        """Note that nothing of the run is left, if the ``lane`` just struck off was its last.
+
+        Of a replay that was ended meanwhile, what its other lanes have left behind is cleared away.
+        """
         table, lanes = self._tables.replay, self._tables.lane
         left = select(func.count()).where(
             lanes.c.subscription == lane.subscription, lanes.c.run == lane.run
@@ -84,7 +87,9 @@ class ReplayRuns:
         if connection.scalars(left).one() == 0:
             ended = {"state": DONE, "finished_at": self._store.now()}
             going_on = [table.c.id == lane.run, table.c.state.not_in(FINISHED)]
-            connection.execute(update(table).where(*going_on).values(**ended))
+            done = connection.execute(update(table).where(*going_on).values(**ended))
+            if done.rowcount == 0:
+                replay_lanes.clear(connection, self._store, lane.run)
 
     def fail(self, number: int, why: str) -> None:
         """End a replay that must not be carried out any more."""

@@ -14,7 +14,9 @@ from tests.workshop import MakeWorkshop, Workshop
 LEAST = int(WINDOW * SHARE)  # events for which there must be room
 
 
-def open_intake(make_workshop: MakeWorkshop, span: Span | None = None) -> tuple[Workshop, Intake]:
+def open_intake(
+    make_workshop: MakeWorkshop, span: Span | None = None, *, room: Room | None = None
+) -> tuple[Workshop, Intake]:
     """Return a workshop and the intake of its lane."""
     options = Options(start="beginning")
     shop = make_workshop(make_subscription("crm", options, on_event=lambda event: None))
@@ -23,7 +25,7 @@ def open_intake(make_workshop: MakeWorkshop, span: Span | None = None) -> tuple[
         span or Span(Filter()),
         ledger=shop.ledger,
         read_page=shop.log.read_page,
-        room=Room(),
+        room=room or Room(),
         clock=clock,
     )
 
@@ -78,6 +80,21 @@ async def test_it_reads_on_while_there_is_more_and_room(make_workshop: MakeWorks
     shop.ledger.settle(LEAST)
     assert intake.has_more
     assert len(await read(intake)) == LEAST
+
+
+@in_loop
+async def test_it_reads_no_more_than_its_share(make_workshop: MakeWorkshop) -> None:
+    """Of a room that another one has a part of; when that one leaves, there is more."""
+    room = Room(events=40)
+    shop, intake = open_intake(make_workshop, room=room)
+    append_messages(shop.log, ["ana"] * 50)
+    with room.taken():
+        with room.taken():
+            assert len(await read(intake)) == 20
+            assert not is_due(intake)
+        assert intake.has_more
+        assert len(await read(intake)) == 20
+        assert not is_due(intake)
 
 
 @in_loop

@@ -155,6 +155,15 @@ def test_counts_within_a_range(varied: EventLog) -> None:
     assert varied.count_by_type(after=1, until=2) == {"sent": 1}
 
 
+def test_finds_the_range_of_what_matches(varied: EventLog) -> None:
+    """The first and the last position, within bounds; there is none where nothing matches."""
+    assert varied.find_range() == (1, 3)
+    assert varied.find_range(matching=Filter(types=("sent", "error"))) == (2, 3)
+    assert varied.find_range(after=1, until=2) == (2, 2)
+    assert varied.find_range(after=3) is None
+    assert varied.find_range(matching=Filter(types=("read",))) is None
+
+
 def test_reads_a_range_of_shards(log: EventLog) -> None:
     """Lanes that tile the shards read each event exactly once."""
     append_messages(log, [f"contact {number}" for number in range(50)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, insert, make_url, text
+from sqlalchemy import Engine, insert, make_url, select, text
 
 from router import bodies, migrate, sqlite
 from router.errors import Unreadable
@@ -71,6 +71,25 @@ def test_a_new_log_stands_at_position_zero(engine: Engine, tables: Tables) -> No
 
     with engine.connect() as connection:
         assert connection.execute(tables.head.select()).all() == [("main", 0, 0, 0, 0)]
+
+
+def test_replays_on_record_are_kept(engine: Engine, tables: Tables) -> None:
+    """Those of an earlier revision ask for no number of calls, and have counted nothing by type."""
+    migrate.upgrade(engine, tables, revision="0002")
+    texts = ("subscription", "state", "filter", "reason", "created_by")
+    numbers = ("id", "from_position", "to_position", "created_at", "total", "done", "failed")
+    row = dict.fromkeys(texts, "") | dict.fromkeys(numbers, 7)
+    with engine.connect() as connection:
+        sqlite.begin_writing(connection)
+        connection.execute(insert(tables.replay).values(**row, include_effects=False))
+        connection.commit()
+
+    migrate.upgrade(engine, tables)
+
+    replay = tables.replay.c
+    with engine.connect() as connection:
+        [found] = connection.execute(select(replay.done, replay.concurrency, replay.counts)).all()
+    assert tuple(found) == (7, None, "{}")
 
 
 def put(engine: Engine, tables: Tables, body: bytes, *, path: str = "$") -> None:

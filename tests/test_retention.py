@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from router.events import Draft, Entry, Notification
 from router.log import EventLog
+from router.replay import Replays
 from router.retention import CHUNK, Retention
 from router.store import Store
 from tests.entries import NOON, append, make_entry
@@ -117,8 +118,22 @@ def replay_from_4(log: EventLog) -> None:
     start_replay(log, first=4)
 
 
+def paused_replay_from_4(log: EventLog) -> None:
+    """A replay that was paused, and may yet go on."""
+    replay_from_4(log)
+    Replays(log).pause(1, actor="ana")
+
+
 @pytest.mark.parametrize(
-    "need", [settled_to_4, dead_at_4, retrying_at_4, blocked_at_4, replay_from_4]
+    "need",
+    [
+        settled_to_4,
+        dead_at_4,
+        retrying_at_4,
+        blocked_at_4,
+        replay_from_4,
+        paused_replay_from_4,
+    ],
 )
 def test_what_somebody_may_still_read_stays(
     log: EventLog, retention: Retention, need: Callable[[EventLog], None]

@@ -1,11 +1,11 @@
-"""Tests of `router.turns`: one call per subject at a time, at the agreed pace."""
+"""Tests of `router.turns`: one call per subject at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from router.turns import Pace, Turns
+from router.turns import Turns
 from tests.waiting import until
 
 
@@ -149,64 +149,3 @@ def test_nothing_is_kept_of_subjects_without_a_turn() -> None:
 
     asyncio.run(take_and_give_back())
     assert not turns._waiting
-
-
-class Watch:
-    """A clock that moves only when somebody sleeps.
-
-    Attributes:
-        now: Its time, in seconds.
-    """
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-
-
-def pace_times(rate: float | None, *, pauses: tuple[float, ...]) -> list[float]:
-    """Return the seconds after which each of the calls goes that come after these pauses."""
-    watch = Watch()
-    pace = Pace(rate, monotonic=lambda: watch.now, sleep=watch.sleep)
-    times = []
-
-    async def main() -> None:
-        for pause in pauses:
-            watch.now += pause
-            await pace.keep()
-            times.append(watch.now - 100)
-
-    asyncio.run(main())
-    return times
-
-
-def test_calls_are_spaced_evenly() -> None:
-    """At a rate of 4 a second, calls that come at once go a quarter of a second apart."""
-    assert pace_times(4, pauses=(0, 0, 0, 0)) == [0, 0.25, 0.5, 0.75]
-
-
-def test_time_that_was_not_used_is_not_saved_up() -> None:
-    """After a long pause calls go on evenly, without a burst that makes up for it."""
-    assert pace_times(4, pauses=(0, 10, 0, 0)) == [0, 10, 10.25, 10.5]
-
-
-def test_without_a_rate_nobody_waits() -> None:
-    """Where no rate is agreed, calls go as they come."""
-    assert pace_times(None, pauses=(0, 0, 0)) == [0, 0, 0]
-
-
-def test_calls_side_by_side_share_one_pace() -> None:
-    """Calls that wait at the same time each have a moment of their own."""
-    slept: list[float] = []
-
-    async def main() -> None:
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
-
-        pace = Pace(2, monotonic=lambda: 0.0, sleep=sleep)
-        await asyncio.gather(*(pace.keep() for _ in range(4)))
-
-    asyncio.run(main())
-    assert slept == [0.5, 1.0, 1.5]

@@ -47,8 +47,8 @@ def follow(
             sleep(POLL)
             looks += 1
             found = replays.find(started.id)
-            if looks == PATIENCE and found.state == PLANNED:
-                note(_explain(log, found))
+            if looks == PATIENCE and (why := _explain(log, found)):
+                note(f"\n{why}" if sys.stderr.isatty() else why)
     except KeyboardInterrupt:
         note(f"\nReplay {started.id} goes on: router replay show {started.id}")
         raise
@@ -93,12 +93,14 @@ def _tell(line: str, *, before: str, is_last: bool = False) -> str:
 
 
 def _explain(log: EventLog, found: Replay) -> str:
-    """Return what a replay waits for that no worker has taken up."""
+    """Return what a replay waits for; nothing where it goes on."""
     name = found.subscription
     try:
         state = Status(log.store).subscription(name).state
     except UnknownName:
         state = MISSING
-    if state == PAUSED:
+    if state == PAUSED and found.state in (PLANNED, RUNNING):
         return f"{name} is paused: router subscriptions resume {name}"
+    if found.state != PLANNED:
+        return ""
     return f"No worker has taken it up: is `router serve` or `router worker` running, with {name}?"

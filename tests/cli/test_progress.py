@@ -4,12 +4,14 @@ import io
 import sys
 
 import pytest
+from sqlalchemy import update
 
-from router.cli.progress import follow
+from router.cli.progress import PATIENCE, POLL, follow
 from router.log import EventLog
 from router.replay import Replays
 from tests.entries import append_messages
 from tests.histories import end_replay, start_replay, subscribe
+from tests.owners import set_state
 
 
 @pytest.fixture
@@ -87,3 +89,111 @@ def test_a_terminal_sees_the_counts_move(full: EventLog, monkeypatch: pytest.Mon
         "replay 1 done: 2 done, 0 failed of 2",
     )
     assert terminal.getvalue() == f"\r{planned}\r{done:<{len(planned)}}\n"
+
+
+def set_replay(log: EventLog, **values: object) -> None:
+    """Let the replay stand like this."""
+    with log.store.writing() as connection:
+        connection.execute(update(log.store.tables.replay).values(**values))
+
+
+def watch(log: EventLog, monkeypatch: pytest.MonkeyPatch, *, total: int, each: int) -> list[str]:
+    """Return what a terminal shows of a replay of ``total`` that does ``each`` between looks."""
+    terminal, looks = Terminal(), 0
+    monkeypatch.setattr(sys, "stderr", terminal)
+    started = start_replay(log)
+
+    def sleep(_seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        state = "done" if looks == 3 else "running"
+        set_replay(log, state=state, total=total, done=min(looks * each, total))
+
+    follow(log, started, sleep=sleep, clock=lambda: looks * POLL)
+    return [line.split(": ", 1)[1].strip() for line in terminal.getvalue().split("\r")[2:]]
+
+
+@pytest.mark.parametrize(
+    ("total", "each", "shown"),
+    [
+        (
+            1_000,
+            100,
+            ["[##------------------] 200/s, 4 s left", "[####----------------] 200/s, 4 s left"],
+        ),
+        (100_000, 400, ["[--------------------] 800/s, 2 min 4 s left"]),
+        (5_600, 1, ["[--------------------] 2/s, 46 min 40 s left"]),
+        (7_800, 1, ["[--------------------] 2/s, 1 h 5 min left"]),
+        (1_000, 0, ["[--------------------]"]),
+        (2, 1, ["[##########----------] 2/s, 0 s left"]),
+        (0, 0, ["[--------------------]"]),
+    ],
+)
+def test_a_terminal_sees_how_fast_it_goes(
+    full: EventLog, monkeypatch: pytest.MonkeyPatch, total: int, each: int, shown: list[str]
+) -> None:
+    """A bar, and as soon as it gets on the speed and the time left; in the end the counts alone."""
+    lines = watch(full, monkeypatch, total=total, each=each)
+    found = [line.split("  ", 1)[1] for line in lines[:-1]]
+    assert found[: len(shown)] == shown
+    assert "[" not in lines[-1]
+
+
+NO_WORKER = "No worker has taken it up: is `router serve` or `router worker` running, with crm?\n"
+PAUSED = "crm is paused: router subscriptions resume crm\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "subscription", "why"),
+    [
+        ("planned", "active", NO_WORKER),
+        ("planned", "missing", NO_WORKER),
+        ("planned", None, NO_WORKER),
+        ("planned", "paused", PAUSED),
+        ("running", "paused", PAUSED),
+        ("running", "active", ""),
+        ("paused", "paused", ""),
+    ],
+)
+def test_who_waits_long_is_told_what_for(
+    full: EventLog,
+    capsys: pytest.CaptureFixture[str],
+    state: str,
+    subscription: str | None,
+    why: str,
+) -> None:
+    """Once, after so many looks; nothing is said where it goes on."""
+    started, told = start_replay(full), []
+    set_replay(full, state=state)
+    if subscription is None:  # it was never run
+        with full.store.writing() as connection:
+            connection.execute(full.store.tables.subscription.delete())
+    else:
+        set_state(full.store, "crm", subscription)
+
+    def sleep(_seconds: float) -> None:
+        told.append(capsys.readouterr().err)
+        if len(told) == 3 * PATIENCE:
+            set_replay(full, state="cancelled")
+
+    follow(full, started, sleep=sleep, clock=lambda: 0.0)
+
+    assert [index for index, text in enumerate(told) if text] == ([PATIENCE] if why else [])
+    assert "".join(told) == why
+
+
+def test_a_note_has_a_line_of_its_own(full: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal it stands below the counts, which go on below it."""
+    terminal, looks = Terminal(), 0
+    monkeypatch.setattr(sys, "stderr", terminal)
+    started = start_replay(full)
+
+    def sleep(_seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > PATIENCE:
+            set_replay(full, state="cancelled")
+
+    follow(full, started, sleep=sleep, clock=lambda: 0.0)
+
+    assert f"\n{NO_WORKER}\r" in terminal.getvalue()
