@@ -234,6 +234,8 @@ class Replays:
             table.from_position < end,
             table.to_position > first,
         )
+        if end == first:
+            return ()
         with self._store.reading() as connection:
             return connection.scalars(query.order_by(table.id)).all()
 

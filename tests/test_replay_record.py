@@ -65,7 +65,8 @@ def test_details_are_what_lists_show_and_more(full: EventLog) -> None:
     assert list(details) == [
         *replay.as_dict(),
         *("by_type", "retrying", "blocked", "concurrency", "include_effects", "reason"),
-        *("created_by", "created_at", "started_at", "finished_at", "last_error", "filter"),
+        *("created_by", "created_at", "started_at", "finished_at", "last_error"),
+        *("is_rebuild", "filter"),
     ]
     assert (details["reason"], details["created_by"], details["started_at"]) == (
         "repair",
