@@ -227,6 +227,8 @@ class Replays:
         return (first, first) if found is None else (found[0], found[1] + 1)
 
     def _find_overlapping(self, subscription: str, first: int, end: int) -> Sequence[int]:
+        if end == first:
+            return ()
         table = self._tables.replay.c
         query = select(table.id).where(
             table.subscription == subscription,
@@ -234,8 +236,6 @@ class Replays:
             table.from_position < end,
             table.to_position > first,
         )
-        if end == first:
-            return ()
         with self._store.reading() as connection:
             return connection.scalars(query.order_by(table.id)).all()
 
