@@ -228,7 +228,7 @@ class Replays:
 
     def _find_overlapping(self, subscription: str, first: int, end: int) -> Sequence[int]:
         if end == first:
-            return ()
+            return []
         table = self._tables.replay.c
         query = select(table.id).where(
             table.subscription == subscription,
