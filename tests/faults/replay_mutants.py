@@ -23,7 +23,8 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
         Change(
             "lanes.py",
             'columns.epoch == bindparam("of_epoch"),',
-            'or_(columns.epoch == bindparam("of_epoch"), bindparam("of_run") > columns.run),',
+            'or_(columns.epoch == bindparam("of_epoch"), (bindparam("of_run") > columns.run)'
+            ' & (columns.checkpoint < bindparam("new_checkpoint"))),',
         ),
     ],
     "resume starts one page late": [

@@ -86,7 +86,7 @@ class Record:
     def check(self) -> None:
         """Check what holds whenever nobody is at work."""
         self._find_suspects()
-        broken = [*self.course.broken, *self.select("SELECT * FROM broken"), *self.select(ORPHANS)]
+        broken = [*self.broken(), *self.select(ORPHANS)]
         assert broken == [], f"{broken}"
         parked = self.parked()
         self._check_parked(parked)
@@ -119,6 +119,10 @@ class Record:
                 waiting[self._log.find(str(position)).subject] += 1
         if self.plugin.options.order == "subject":
             assert set(waiting.values()) <= {1}, "more than one event of a subject is tried again"
+
+    def broken(self) -> list[object]:
+        """What should not have been done, as far as that is plain at once."""
+        return [*self.course.broken, *self.select("SELECT * FROM broken")]
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""

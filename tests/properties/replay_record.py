@@ -1,5 +1,6 @@
 """What is on record of one replay, what operators make of it, and whether that may be."""
 
+import time
 from contextlib import suppress
 from typing import Literal
 
@@ -14,6 +15,8 @@ from tests.properties.world import World
 Action = Literal["pause", "resume", "cancel"]
 
 HALT_MICROS = 4_000_000  # in which a worker that does not heed a halt would do something
+LOOK = 0.002  # seconds between two looks for a call
+LOOKS = 2_000  # so many in vain are no reason to wait for ever
 LEFT = """
 SELECT 'parked' FROM parked WHERE run = :run AND (state = 'retry' OR intent IS NOT NULL)
 UNION ALL SELECT 'blocked' FROM blocked WHERE run = :run
@@ -53,6 +56,13 @@ class ReplayRecord(Record):
         """Return the replay as it stands."""
         return self._replays.find(self.run)
 
+    def watch(self, calls: int) -> None:
+        """Look on until it has made so many more, or makes none while nobody is at work on it."""
+        wanted, looks = self.course.calls + calls, LOOKS
+        while self.course.calls < wanted and self._is_carried_on() and looks:
+            looks -= 1
+            time.sleep(LOOK)
+
     def let(self, action: Action) -> None:
         """Let an operator do something to it, unless it has ended."""
         with suppress(RouterError):
@@ -71,6 +81,9 @@ class ReplayRecord(Record):
     def is_going_on(self) -> bool:
         """Whether it is to be carried out."""
         return self.find().state in (PLANNED, RUNNING)
+
+    def _is_carried_on(self) -> bool:
+        return self._world.is_at_work and self.is_going_on()
 
     def is_at_rest(self) -> bool:
         """Whether it has come to its end, or was halted and then left alone for long enough.

@@ -22,10 +22,12 @@ class Steering(msgspec.Struct, frozen=True):
 
     Attributes:
         which: Of them all, in the order in which they were started.
+        after: How many calls more the replay makes before, if a worker is at work on it.
     """
 
     action: Action
     which: int = 0
+    after: int = 0
 
 
 Happening = Arrival | Steering
@@ -90,7 +92,9 @@ class ReplayTrial:
         if isinstance(happening, Arrival):
             happening.come(self._world.log, self._scripts)
         else:
-            self.replays[happening.which % len(self.replays)].let(happening.action)
+            replay = self.replays[happening.which % len(self.replays)]
+            replay.watch(happening.after)
+            replay.let(happening.action)
 
     def go_through(self, stretch: Stretch, *, is_patient: bool = True) -> None:
         """Let a worker live, and check what is on record when nobody is at work any more.
@@ -111,7 +115,8 @@ class ReplayTrial:
             is_over = (
                 one.is_at_rest() or (one.is_going_on() and not is_patient) for one in self.replays
             )
-            return all(record.is_quiet() for record in live) and all(is_over)
+            is_quiet = all(record.is_quiet() for record in live) and all(is_over)
+            return is_quiet or any(record.broken() for record in records)
 
         self._world.live(
             {record.name: record.plugin for record in live},
@@ -122,14 +127,15 @@ class ReplayTrial:
         for record in records:
             record.check()
 
-    def rest(self, *, last: Action, meanwhile: Sequence[Happening] = ()) -> None:
+    def rest(self, *, last: Action, after: int = 0, meanwhile: Sequence[Happening] = ()) -> None:
         """Let all come to its end.
 
         Args:
             last: What becomes of each replay that has not ended.
+            after: How many calls it makes before.
             meanwhile: What happens before that while the last worker is at work.
         """
-        steering = [Steering(last, which) for which in range(len(self.replays))]
+        steering = [Steering(last, which, after) for which in range(len(self.replays))]
         self.go_through(Stretch(meanwhile=[*meanwhile, *steering]))
         came = set(range(self._missed + 1, self._world.log.head() + 1))
         assert self.live.course.done.keys() == came, "live delivery is not what it would have been"

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.replay_states import CANCELLED, DONE
-from tests.properties.machine import KINDS, ends
+from tests.properties.driver import End
+from tests.properties.machine import HOWS, KINDS
 from tests.properties.replay_trial import Happening, ReplayTrial, Steering, Stretch
 from tests.properties.scripted import Ending
-from tests.properties.trial import Arrival, Setting
+from tests.properties.trial import FURTHER, Arrival, Setting
 from tests.properties.world import make_world
 
 TRIES = settings().max_examples
@@ -18,11 +20,13 @@ FOR_EVER: list[Ending] = ["ok", "ok", "fail"]
 
 conversations = st.sampled_from("abc")
 arrivals = st.builds(Arrival, conversations, st.lists(st.sampled_from(ENDINGS), max_size=2))
-endless = st.builds(Arrival, conversations, then=st.sampled_from(FOR_EVER))
-halts = st.builds(Steering, st.sampled_from(["pause", "pause", "resume"]))
+arrivals_for_ever = st.builds(Arrival, conversations, then=st.sampled_from(FOR_EVER))
+calls = st.integers(0, 3)
+halts = st.builds(Steering, st.sampled_from(["pause", "pause", "resume"]), after=calls)
 steering = st.builds(
-    Steering, st.sampled_from(["pause", "pause", "resume", "cancel"]), st.integers(0, 1)
+    Steering, st.sampled_from(["pause", "resume", "cancel"]), st.integers(0, 1), calls
 )
+ends = st.builds(End, st.integers(20, 70) | st.integers(55, 140), st.sampled_from(HOWS))
 settings_of_subscriptions = st.builds(
     Setting,
     kind=st.sampled_from(KINDS),
@@ -34,16 +38,24 @@ settings_of_subscriptions = st.builds(
 
 def make_stretches(happenings: st.SearchStrategy[Happening]) -> st.SearchStrategy[list[Stretch]]:
     """Return stretches of time, whose workers die at some statement or are stopped."""
-    some = st.lists(happenings, max_size=4)
-    return st.lists(st.builds(Stretch, some, some, ends | st.none()), max_size=2)
+    stretches = st.builds(
+        Stretch,
+        st.lists(happenings, max_size=1),
+        st.lists(happenings, max_size=4),
+        ends | st.none(),
+    )
+    return st.sampled_from([0, 1, 1, 2]).flatmap(
+        lambda count: st.lists(stretches, min_size=count, max_size=count)
+    )
 
 
 @settings(max_examples=TRIES // 16)
 @given(
     setting=settings_of_subscriptions,
-    past=st.lists(endless, min_size=1, max_size=6),
+    past=st.lists(arrivals_for_ever, min_size=1, max_size=6),
     count=st.integers(1, 2),
     stretches=make_stretches(arrivals | steering),
+    after=calls,
 )
 def test_a_cancelled_replay_is_heard_of_no_more(
     empty_database: Path,
@@ -51,20 +63,24 @@ def test_a_cancelled_replay_is_heard_of_no_more(
     past: list[Arrival],
     count: int,
     stretches: list[Stretch],
+    after: int,
 ) -> None:
     """Halted at any time, replays call nothing; cancelled, they leave nothing but live delivery."""
+    setting = msgspec.structs.replace(setting, attempts=10 * FURTHER)
     with make_world(empty_database) as world:
         trial = ReplayTrial(world, setting, past)
         for _ in range(count):
             trial.start()
         for stretch in stretches:
             trial.go_through(stretch, is_patient=False)
-        trial.rest(last="cancel")
+        trial.rest(last="cancel", after=after)
+        endless = {at for at, one in enumerate(past, start=1) if one.then == "fail"}
         for replay in trial.replays:
             found = replay.find()
             assert found.state in (CANCELLED, DONE)
             assert not replay.is_born()
             assert found.done <= len(replay.course.done) <= found.total
+            assert endless.isdisjoint(replay.course.done), "halted, it went on for long"
 
 
 @settings(max_examples=TRIES // 16)
