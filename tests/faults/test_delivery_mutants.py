@@ -42,7 +42,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run_properties(folder: Path, files: Sequence[str], changes: Sequence[Change]) -> Run:
-    """Run the properties in ``files`` on a changed copy of the project, always with the same seed."""
+    """Run the properties in ``files`` on a changed copy of the project, with the same seed."""
     for name in ("router", "plugins", "migrations", "tests"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)

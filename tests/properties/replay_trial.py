@@ -127,15 +127,20 @@ class ReplayTrial:
         for record in records:
             record.check()
 
-    def rest(self, *, last: Action, after: int = 0, meanwhile: Sequence[Happening] = ()) -> None:
+    def halt(self, action: Action, *, after: int) -> None:
+        """Let all replays be halted at work, when each has made so many calls more, and see it."""
+        self.go_through(Stretch(meanwhile=self._steer(action, after=after)), is_patient=False)
+
+    def rest(self, *, last: Action, meanwhile: Sequence[Happening] = ()) -> None:
         """Let all come to its end.
 
         Args:
             last: What becomes of each replay that has not ended.
-            after: How many calls it makes before.
             meanwhile: What happens before that while the last worker is at work.
         """
-        steering = [Steering(last, which, after) for which in range(len(self.replays))]
-        self.go_through(Stretch(meanwhile=[*meanwhile, *steering]))
+        self.go_through(Stretch(meanwhile=[*meanwhile, *self._steer(last)]))
         came = set(range(self._missed + 1, self._world.log.head() + 1))
         assert self.live.course.done.keys() == came, "live delivery is not what it would have been"
+
+    def _steer(self, action: Action, *, after: int = 0) -> list[Steering]:
+        return [Steering(action, which, after) for which in range(len(self.replays))]

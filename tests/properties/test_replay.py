@@ -9,18 +9,20 @@ from hypothesis import strategies as st
 from router.replay_states import CANCELLED, DONE
 from tests.properties.driver import End
 from tests.properties.machine import HOWS, KINDS
+from tests.properties.replay_record import Action
 from tests.properties.replay_trial import Happening, ReplayTrial, Steering, Stretch
 from tests.properties.scripted import Ending
-from tests.properties.trial import FURTHER, Arrival, Setting
+from tests.properties.trial import Arrival, Setting
 from tests.properties.world import make_world
 
 TRIES = settings().max_examples
 ENDINGS: list[Ending] = ["fail", "again", "late", "interrupt"]
-FOR_EVER: list[Ending] = ["ok", "ok", "fail"]
+HALTS: list[Action] = ["pause", "cancel"]
+LONG = 100  # calls, of which nothing gets as many before it is halted
 
 conversations = st.sampled_from("abc")
 arrivals = st.builds(Arrival, conversations, st.lists(st.sampled_from(ENDINGS), max_size=2))
-arrivals_for_ever = st.builds(Arrival, conversations, then=st.sampled_from(FOR_EVER))
+stubborn = st.builds(Arrival, conversations, st.sampled_from([[], ["fail"] * LONG]))
 calls = st.integers(0, 3)
 halts = st.builds(Steering, st.sampled_from(["pause", "pause", "resume"]), after=calls)
 steering = st.builds(
@@ -52,9 +54,10 @@ def make_stretches(happenings: st.SearchStrategy[Happening]) -> st.SearchStrateg
 @settings(max_examples=TRIES // 16)
 @given(
     setting=settings_of_subscriptions,
-    past=st.lists(arrivals_for_ever, min_size=1, max_size=6),
+    past=st.lists(arrivals | stubborn, min_size=1, max_size=6),
     count=st.integers(1, 2),
     stretches=make_stretches(arrivals | steering),
+    halt=st.sampled_from(HALTS),
     after=calls,
 )
 def test_a_cancelled_replay_is_heard_of_no_more(
@@ -63,18 +66,20 @@ def test_a_cancelled_replay_is_heard_of_no_more(
     past: list[Arrival],
     count: int,
     stretches: list[Stretch],
+    halt: Action,
     after: int,
 ) -> None:
     """Halted at any time, replays call nothing; cancelled, they leave nothing but live delivery."""
-    setting = msgspec.structs.replace(setting, attempts=10 * FURTHER)
+    setting = msgspec.structs.replace(setting, attempts=2 * LONG)
     with make_world(empty_database) as world:
         trial = ReplayTrial(world, setting, past)
         for _ in range(count):
             trial.start()
         for stretch in stretches:
             trial.go_through(stretch, is_patient=False)
-        trial.rest(last="cancel", after=after)
-        endless = {at for at, one in enumerate(past, start=1) if one.then == "fail"}
+        trial.halt(halt, after=after)
+        trial.rest(last="cancel")
+        endless = {at for at, one in enumerate(past, start=1) if len(one.script) == LONG}
         for replay in trial.replays:
             found = replay.find()
             assert found.state in (CANCELLED, DONE)
@@ -114,7 +119,7 @@ def test_no_subject_is_handled_twice_at_a_time(
         assert {replay.find().state for replay in trial.replays} == {DONE}
 
 
-@settings(max_examples=TRIES // 10)
+@settings(max_examples=TRIES // 14)
 @given(
     setting=settings_of_subscriptions,
     past=st.lists(arrivals, max_size=8),
