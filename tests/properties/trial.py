@@ -18,7 +18,7 @@ from tests.properties.scripted import Ending, Kind, Scripted
 from tests.properties.world import World
 
 NAME = "crm"
-FURTHER = 200  # calls, of which no event gets as many
+FURTHER = 100  # calls, of which no event gets as many
 LIVES = 80  # more than it takes to find all events that kill their processes, a few lives each
 
 PAUSE_MICROS = 12_000_000  # in which a worker that does not heed a pause would do something
