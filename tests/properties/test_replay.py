@@ -50,7 +50,7 @@ def make_stretches(happenings: st.SearchStrategy[Happening]) -> st.SearchStrateg
     )
 
 
-@settings(max_examples=TRIES // 16)
+@settings(max_examples=TRIES // 20)
 @given(
     setting=settings_of_subscriptions,
     past=st.lists(arrivals | stubborn, min_size=1, max_size=6),
@@ -87,7 +87,7 @@ def test_a_cancelled_replay_is_heard_of_no_more(
             assert endless.isdisjoint(replay.course.done), "halted, it went on for long"
 
 
-@settings(max_examples=TRIES // 16)
+@settings(max_examples=TRIES // 25)
 @given(
     setting=settings_of_subscriptions,
     past=st.lists(arrivals, min_size=1, max_size=8),
@@ -118,7 +118,7 @@ def test_no_subject_is_handled_twice_at_a_time(
         assert {replay.find().state for replay in trial.replays} == {DONE}
 
 
-@settings(max_examples=TRIES // 14)
+@settings(max_examples=TRIES // 16)
 @given(
     setting=settings_of_subscriptions,
     past=st.lists(arrivals, max_size=8),
