@@ -9,23 +9,19 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
         Change(
             "replay_lanes.py",
             "    missing = [",
-            "    connection.execute(update(lane)"
-            ".where(lane.c.subscription == row.subscription).values(checkpoint=after))\n"
+            "    connection.execute(update(lane).where(lane.c.subscription == row.subscription)"
+            ".values(checkpoint=after))\n"
             "    missing = [",
         )
     ],
-    "replay moves the live checkpoint": [
+    "replay moves the live checkpoint on": [
         Change(
-            "lanes.py",
-            'columns.run == bindparam("of_run"),',
-            'columns.run.in_((bindparam("of_run"), 0)),',
-        ),
-        Change(
-            "lanes.py",
-            'columns.epoch == bindparam("of_epoch"),',
-            'or_(columns.epoch == bindparam("of_epoch"), (bindparam("of_run") > columns.run)'
-            ' & (columns.checkpoint < bindparam("new_checkpoint"))),',
-        ),
+            "replay_lanes.py",
+            "    missing = [",
+            "    connection.execute(update(lane).where(lane.c.subscription == row.subscription)"
+            ".values(checkpoint=row.to_position - 1))\n"
+            "    missing = [",
+        )
     ],
     "resume starts one page late": [
         Change(
