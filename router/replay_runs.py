@@ -87,8 +87,8 @@ class ReplayRuns:
         if connection.scalars(left).one() == 0:
             ended = {"state": DONE, "finished_at": self._store.now()}
             going_on = [table.c.id == lane.run, table.c.state.not_in(FINISHED)]
-            done = connection.execute(update(table).where(*going_on).values(**ended))
-            if done.rowcount == 0:
+            if connection.execute(update(table).where(*going_on).values(**ended)).rowcount == 0:
+                # It was ended before its time: what its other lanes have left goes with the last.
                 replay_lanes.clear(connection, self._store, lane.run)
 
     def fail(self, number: int, why: str) -> None:

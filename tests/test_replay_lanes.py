@@ -5,13 +5,14 @@ from sqlalchemy import delete, select, update
 
 from router.errors import RouterError
 from router.intents import DISCARD, REDRIVE, Intents
+from router.lanes import Lanes
 from router.log import EventLog
 from router.replay import Replays
 from router.replay_runs import ReplayRuns
 from tests.asking import ask, free_lanes, states
 from tests.entries import append_messages
 from tests.histories import end_replay, park, start_replay, subscribe
-from tests.records import read_lanes
+from tests.records import read_blocked, read_lanes
 
 
 @pytest.fixture
@@ -91,3 +92,27 @@ def test_a_lane_that_has_come_to_its_end_is_missed_by_nobody(
     back, other = read_lanes(log.store, run=replay.id)
     assert (back.owner, back.checkpoint) == (None, replay.end - 1)
     assert (other.owner, other.checkpoint, other.epoch) == ("other", 0, 1)
+
+
+def test_what_a_cancelled_replay_leaves_goes_with_its_last_lane(
+    log: EventLog, intents: Intents
+) -> None:
+    """Even where that one has come to its end, while another was given back with retries."""
+    subscribe(log, lanes=2)
+    replay, owner, runs = start_replay(log), Lanes(log.store, worker="w"), ReplayRuns(log.store)
+    runs.take_up(["crm"])
+    first, last = owner.claim(["crm"])
+    park(log, 1, run=replay.id, next_at=0, is_blocking=True)
+    park(log, 2, run=replay.id)
+    Replays(log).cancel(replay.id, actor="ana")
+    owner.release(first)
+    runs.take_up(["crm"])
+    assert states(log.store, run=replay.id) == {1: "retry", 2: "dead"}
+
+    with owner.owning(last, checkpoint=4, done=[]) as connection:
+        owner.remove(last, connection)
+        runs.finish(connection, last)
+
+    assert states(log.store, run=replay.id) == {2: "dead"}
+    assert read_blocked(log.store, run=replay.id) == {}
+    assert Replays(log).find(replay.id).state == "cancelled"

@@ -1,4 +1,4 @@
-"""The properties of delivery kill every mutant by themselves, and leave the real engine alone."""
+"""The properties of delivery and of replays kill every mutant, and leave the real engine alone."""
 
 import os
 import shutil
@@ -7,14 +7,30 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.faults.delivery_mutants import MUTANTS, Change, apply
+from tests.faults import delivery_mutants, replay_mutants
+from tests.faults.delivery_mutants import Change, apply
 
 ROOT = Path(__file__).parents[2]
-SUITE = ["tests/properties/test_wakeups.py", "tests/properties/test_delivery.py"]
-AS_IT_IS = "as it is"
+
+
+class Suite(NamedTuple):
+    """Properties, and the mutants that they kill by themselves."""
+
+    files: Sequence[str]
+    mutants: Mapping[str, Sequence[Change]]
+
+
+SUITES = {
+    "delivery": Suite(
+        ["tests/properties/test_wakeups.py", "tests/properties/test_delivery.py"],
+        delivery_mutants.MUTANTS,
+    ),
+    "replays": Suite(["tests/properties/test_replay.py"], replay_mutants.MUTANTS),
+}
 SECONDS = 300  # in which the suite ends, found something or not
 
 Run = subprocess.CompletedProcess[str]
@@ -25,14 +41,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run_properties(folder: Path, changes: Sequence[Change]) -> Run:
-    """Run the properties on a changed copy of the project, always with the same seed."""
+def run_properties(folder: Path, files: Sequence[str], changes: Sequence[Change]) -> Run:
+    """Run the properties in ``files`` on a changed copy of the project, with the same seed."""
     for name in ("router", "plugins", "migrations", "tests"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
     apply(changes, folder / "router")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--hypothesis-seed=0", *SUITE]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--hypothesis-seed=0", *files]
     return subprocess.run(
         command,
         cwd=folder,  # before all else on the path
@@ -46,18 +62,24 @@ def run_properties(folder: Path, changes: Sequence[Change]) -> Run:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[Run]]]:
-    """The runs on all mutants, and on the engine as it is; as many at a time as there are cores."""
+    """The runs on all mutants, and by the name of a suite that on the engine as it is.
+
+    There are as many at a time as there are cores.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         runs = {
-            name: executor.submit(run_properties, tmp_path_factory.mktemp("copy"), changes)
-            for name, changes in {**MUTANTS, AS_IT_IS: ()}.items()
+            name: executor.submit(
+                run_properties, tmp_path_factory.mktemp("copy"), suite.files, changes
+            )
+            for of_suite, suite in SUITES.items()
+            for name, changes in {**suite.mutants, of_suite: ()}.items()
         }
         yield runs
         for run in runs.values():
             run.cancel()
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", [name for one in SUITES.values() for name in one.mutants])
 def test_a_mutant_is_killed(runs: Mapping[str, Future[Run]], name: str) -> None:
     """One promise broken, the properties fail."""
     run = runs[name].result()
@@ -65,7 +87,8 @@ def test_a_mutant_is_killed(runs: Mapping[str, Future[Run]], name: str) -> None:
     assert "1 failed" in run.stdout, run.stdout
 
 
-def test_the_engine_as_it_is_passes(runs: Mapping[str, Future[Run]]) -> None:
+@pytest.mark.parametrize("name", SUITES)
+def test_the_engine_as_it_is_passes(runs: Mapping[str, Future[Run]], name: str) -> None:
     """Nothing changed, the same properties with the same seed pass."""
-    run = runs[AS_IT_IS].result()
+    run = runs[name].result()
     assert run.returncode == pytest.ExitCode.OK, run.stdout + run.stderr

@@ -18,6 +18,7 @@ class Course:
         rejected: The positions of those that the plugin wants no more.
         redriven: The positions of those that operators sent again.
         broken: What the router should not have done.
+        calls: How many there were.
         is_paused: Whether no call may be made.
     """
 
@@ -27,6 +28,7 @@ class Course:
         self.rejected: set[int] = set()
         self.redriven: set[int] = set()
         self.broken: list[str] = []
+        self.calls = 0
         self.is_paused = False
         self._limit = limit
         self._limits: dict[int, int] = {}  # of what was redriven
@@ -57,6 +59,7 @@ class Course:
     def begin(self, event: Event, attempt: int) -> None:
         """Note a call, and whether it should not be made, or not yet, or not any more."""
         position = event.position
+        self.calls += 1
         self.require(not self.is_paused, f"called while paused: {position}")
         self.require(position not in self._settled, f"settled on record: {position}")
         self.require(attempt <= self.limit_of(position), f"too many attempts: {position}")

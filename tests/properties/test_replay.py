@@ -1,106 +1,159 @@
-"""Whatever dies on the way, a replay gives what live delivery gave."""
+"""Whatever dies or is halted, a replay gives what live delivery gave, and leaves that alone."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.filters import Filter
-from router.replay import Replays
-from router.replay_states import DONE
-from tests.entries import append_messages
+from router.replay_states import CANCELLED, DONE
 from tests.properties.driver import End
-from tests.properties.machine import KINDS, ends
-from tests.properties.record import Record
+from tests.properties.machine import HOWS, KINDS
+from tests.properties.replay_record import Action
+from tests.properties.replay_trial import Happening, ReplayTrial, Steering, Stretch
 from tests.properties.scripted import Ending
-from tests.properties.trial import Setting
-from tests.properties.world import World, make_world
+from tests.properties.trial import FURTHER, Arrival, Setting
+from tests.properties.world import make_world
 
-
-class Plan(msgspec.Struct, frozen=True):
-    """What two subscriptions go through.
-
-    Attributes:
-        scripts: How the calls for each event end.
-        chunks: The conversations of the events that come before each worker.
-        ends: How each worker but the last ends.
-        late: The conversations of the events that come while the last one is at work.
-    """
-
-    setting: Setting
-    scripts: list[list[Ending]]
-    chunks: list[list[str]]
-    ends: list[End]
-    late: list[str]
-
-
+TRIES = settings().max_examples
 ENDINGS: list[Ending] = ["fail", "again", "late", "interrupt"]
-conversations = st.lists(st.sampled_from("abc"), max_size=8)
-plans = st.sampled_from([1, 2, 3, 3]).flatmap(
-    lambda lives: st.builds(
-        Plan,
-        setting=st.builds(
-            Setting,
-            kind=st.sampled_from(KINDS),
-            lanes=st.integers(1, 2),
-            concurrency=st.sampled_from([1, 2, 8]),
-            order=st.sampled_from(["subject", "subject", "none"]),
-        ),
-        scripts=st.lists(st.lists(st.sampled_from(ENDINGS), max_size=2), max_size=12),
-        chunks=st.lists(conversations, min_size=lives, max_size=lives),
-        ends=st.lists(ends, min_size=lives - 1, max_size=lives - 1),
-        late=conversations,
-    )
+HALTS: list[Action] = ["pause", "cancel"]
+
+conversations = st.sampled_from("abc")
+arrivals = st.builds(Arrival, conversations, st.lists(st.sampled_from(ENDINGS), max_size=2))
+stubborn = st.builds(Arrival, conversations, then=st.just("fail"))
+calls = st.integers(0, 3)
+halts = st.builds(Steering, st.sampled_from(["pause", "pause", "resume"]), after=calls)
+steering = st.builds(
+    Steering, st.sampled_from(["pause", "resume", "cancel"]), st.integers(0, 1), calls
+)
+ends = st.builds(End, st.integers(20, 70) | st.integers(55, 140), st.sampled_from(HOWS))
+settings_of_subscriptions = st.builds(
+    Setting,
+    kind=st.sampled_from(KINDS),
+    lanes=st.integers(1, 2),
+    concurrency=st.sampled_from([1, 2, 8]),
+    order=st.sampled_from(["subject", "subject", "none"]),
 )
 
 
-def live_through(
-    plan: Plan, world: World, records: Sequence[Record], *, is_quiet: Callable[[], bool]
-) -> None:
-    """Let worker after worker live and die; the last one lives until all is quiet."""
-    plugins = {record.name: record.plugin for record in records}
-    for chunk, end in zip(plan.chunks, [*plan.ends, None], strict=True):
-        append_messages(world.log, chunk)
-        for record in records:
-            record.begin_life()
-        late = [] if end else [partial(append_messages, world.log, [one]) for one in plan.late]
-        world.live(plugins, is_done=is_quiet, end=end, meanwhile=late)
-        for record in records:
-            record.check()
+def make_stretches(happenings: st.SearchStrategy[Happening]) -> st.SearchStrategy[list[Stretch]]:
+    """Return stretches of time, whose workers die at some statement or are stopped."""
+    stretches = st.builds(
+        Stretch,
+        st.lists(happenings, max_size=1),
+        st.lists(happenings, max_size=4),
+        ends | st.none(),
+    )
+    return st.sampled_from([0, 1, 1, 2]).flatmap(
+        lambda count: st.lists(stretches, min_size=count, max_size=count)
+    )
 
 
-@settings(max_examples=settings().max_examples // 8)
-@given(plan=plans, past=conversations)
-def test_a_replay_gives_what_live_delivery_gave(
-    empty_database: Path, plan: Plan, past: list[str]
+@settings(max_examples=TRIES // 20)
+@given(
+    setting=settings_of_subscriptions,
+    past=st.lists(arrivals | stubborn, min_size=1, max_size=6),
+    count=st.integers(1, 2),
+    stretches=make_stretches(arrivals | steering),
+    halt=st.sampled_from(HALTS),
+    after=calls,
+)
+def test_a_cancelled_replay_is_heard_of_no_more(
+    empty_database: Path,
+    setting: Setting,
+    past: list[Arrival],
+    count: int,
+    stretches: list[Stretch],
+    halt: Action,
+    after: int,
 ) -> None:
-    """A replay brings a new subscription to where one that lived through it all has come."""
-    scripts = dict(enumerate(plan.scripts, start=1))
+    """Halted at any time, replays call nothing; cancelled, they leave nothing but live delivery."""
+    setting = msgspec.structs.replace(setting, attempts=2 * FURTHER)
     with make_world(empty_database) as world:
-        append_messages(world.log, past)
-        new_plugin = plan.setting.make_plugin(world, scripts, start="now")
-        world.live({"new": new_plugin}, is_done=lambda: True)
-        replays = Replays(world.log)
-        replay = replays.start(replays.plan("new", matching=Filter()), reason="", by="")
-        old = Record(world.log, "old", plan.setting.make_plugin(world, scripts))
-        new = Record(world.log, "new", new_plugin, after=len(past))
-        again = Record(world.log, "new", new_plugin, run=replay.id)
+        trial = ReplayTrial(world, setting, past)
+        for _ in range(count):
+            trial.start()
+        for stretch in stretches:
+            trial.go_through(stretch, is_patient=False)
+        trial.halt(halt, after=after)
+        trial.rest(last="cancel")
+        endless = {at for at, one in enumerate(past, start=1) if one.then == "fail"}
+        for replay in trial.replays:
+            found = replay.find()
+            assert found.state in (CANCELLED, DONE)
+            assert not replay.is_born()
+            assert found.done <= len(replay.course.done) <= found.total
+            assert endless.isdisjoint(replay.course.done), "halted, it went on for long"
 
-        def is_quiet() -> bool:
-            is_live = old.is_quiet() and new.is_quiet()
-            return is_live and replays.find(replay.id).state == DONE
 
-        live_through(plan, world, [old, new, again], is_quiet=is_quiet)
-        found = replays.find(replay.id)
-        assert (found.done, found.failed) == (found.total, 0) == (len(past), 0)
-        arrange = list if plan.setting.order == "subject" else sorted
+@settings(max_examples=TRIES // 25)
+@given(
+    setting=settings_of_subscriptions,
+    past=st.lists(arrivals, min_size=1, max_size=8),
+    firsts=st.lists(st.integers(1, 3), min_size=1, max_size=2),
+    rate=st.sampled_from([None, None, 1_000]),
+    concurrency=st.sampled_from([None, 1, 4]),
+    stretches=make_stretches(arrivals),
+    late=st.lists(arrivals, min_size=1, max_size=8),
+)
+def test_no_subject_is_handled_twice_at_a_time(
+    empty_database: Path,
+    setting: Setting,
+    past: list[Arrival],
+    firsts: list[int],
+    rate: float | None,
+    concurrency: int | None,
+    stretches: list[Stretch],
+    late: list[Arrival],
+) -> None:
+    """Live events and replays of one subject take turns: never are there two calls at a time."""
+    with make_world(empty_database) as world:
+        trial = ReplayTrial(world, setting, past)
+        for first in firsts:
+            trial.start(first=first, rate=rate, concurrency=concurrency)
+        for stretch in stretches:
+            trial.go_through(stretch)
+        trial.rest(last="resume", meanwhile=late)
+        assert {replay.find().state for replay in trial.replays} == {DONE}
+
+
+@settings(max_examples=TRIES // 16)
+@given(
+    setting=settings_of_subscriptions,
+    past=st.lists(arrivals, max_size=8),
+    unread=st.lists(arrivals, max_size=3),
+    stretches=make_stretches(arrivals | halts),
+    late=st.lists(arrivals | halts, max_size=6),
+)
+def test_a_replay_gives_what_live_delivery_gave(
+    empty_database: Path,
+    setting: Setting,
+    past: list[Arrival],
+    unread: list[Arrival],
+    stretches: list[Stretch],
+    late: list[Happening],
+) -> None:
+    """A replay brings a new subscription to where one that lived through it all has come.
+
+    It may be halted and may overtake live delivery: that goes on from where it is, and misses none.
+    """
+    with make_world(empty_database) as world:
+        trial = ReplayTrial(world, setting, past)
+        old = trial.compare()
+        for arrival in unread:
+            trial.let(arrival)
+        replay = trial.start()
+        for stretch in stretches:
+            trial.go_through(stretch)
+        trial.rest(last="resume", meanwhile=late)
+        found = replay.find()
+        assert (found.state, found.done, found.failed) == (DONE, found.total, 0)
+        assert found.total == len(past) + len(unread)
+        arrange = list if setting.order == "subject" else sorted
         folded = {
-            subject: arrange(one for one in positions if one <= len(past))
+            subject: arrange(one for one in positions if one < found.end)
             for subject, positions in old.fold().items()
         }
-        replayed = {subject: arrange(positions) for subject, positions in again.fold().items()}
+        replayed = {subject: arrange(positions) for subject, positions in replay.fold().items()}
         assert replayed == {subject: found for subject, found in folded.items() if found}
-        assert min(new.course.done, default=len(past) + 1) > len(past)

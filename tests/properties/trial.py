@@ -9,6 +9,7 @@ import msgspec
 from router.control import Control
 from router.dead import DeadLetters
 from router.filters import DeadFilter
+from router.log import EventLog
 from router.options import OnDead, Options, Order, RetryOptions, Start
 from tests.entries import append_messages
 from tests.properties.driver import End
@@ -17,7 +18,7 @@ from tests.properties.scripted import Ending, Kind, Scripted
 from tests.properties.world import World
 
 NAME = "crm"
-FURTHER = 200  # calls, of which no event gets as many
+FURTHER = 100  # calls, of which no event gets as many
 LIVES = 80  # more than it takes to find all events that kill their processes, a few lives each
 
 PAUSE_MICROS = 12_000_000  # in which a worker that does not heed a pause would do something
@@ -63,6 +64,11 @@ class Arrival(msgspec.Struct, frozen=True):
     script: Sequence[Ending] = ()
     then: Ending = "ok"
 
+    def come(self, log: EventLog, scripts: dict[int, Sequence[Ending]]) -> None:
+        """Append it to ``log``, and add to ``scripts`` how the calls for it end."""
+        scripts[log.head() + 1] = [*self.script, *[self.then] * FURTHER]
+        append_messages(log, [self.conversation])
+
 
 class Command(msgspec.Struct, frozen=True):
     """What an operator does.
@@ -98,9 +104,7 @@ class Trial:
     def let(self, happening: Happening) -> None:
         """Let something happen."""
         if isinstance(happening, Arrival):
-            position = self._world.log.head() + 1
-            self._scripts[position] = [*happening.script, *[happening.then] * FURTHER]
-            append_messages(self._world.log, [happening.conversation])
+            happening.come(self._world.log, self._scripts)
         elif self.record.is_born():
             self._carry_out(happening)
 

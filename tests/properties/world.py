@@ -48,7 +48,13 @@ class World:
         store = Store(url, clock=self.clock.operators_seconds)
         event.listen(store.engine, "connect", hurry)
         self.log = EventLog(store)
+        self._life: Life | None = None
         self._frozen: Life | None = None
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether there is a worker that has not come to its end; may be asked on any thread."""
+        return self._life is not None and not self._life.driver.has_come
 
     def live(
         self,
@@ -68,7 +74,9 @@ class World:
         """
         self.clock.advance(LEASE_MICROS / 1_000_000 + 1)  # what the last one held is free by now
         life = Life(self._url, clock=self.clock, plugins=plugins, end=end, onlooker=self.log)
+        self._life = life
         has_come = life.run(is_done, meanwhile)
+        self._life = None
         if has_come and end is not None:
             note(f"{end.how}: {life.driver.statement}")
         if life.driver.has_frozen:
