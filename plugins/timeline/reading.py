@@ -54,7 +54,9 @@ def find_message(connection: Connection, message_id: str, *, channel: str | None
         )
     if len(found) > 1:
         channels = ", ".join(repr(one.channel) for one in found)
-        raise UnknownName(f"{message_id!r} is known in the channels {channels}: say which one")
+        raise UnknownName(
+            f"{message_id!r} is known in the channels {channels}: say which with --channel"
+        )
     return found[0]
 
 

@@ -86,4 +86,4 @@ def _explain(error: object) -> str:
     title = find(error, "title") or find(error, "message")
     said = [str(part) for part in (find(error, "code"), title) if part is not None]
     told = f": {details}" if details and details != title else ""
-    return f"{' '.join(said) or error}{told}"
+    return (" ".join(said) or encode(error).decode()) + told
