@@ -53,5 +53,5 @@ def _follow(connection: Connection, event: Event) -> None:
 def _save(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
     """Write a row over the one that has its key, or beside the others: the same on any engine."""
     is_its = [column == row[column.name] for column in table.primary_key]
-    if connection.execute(update(table).where(*is_its).values(row)).rowcount == 0:
-        connection.execute(insert(table).values(row))
+    if connection.execute(update(table).where(*is_its), row).rowcount == 0:
+        connection.execute(insert(table), row)
