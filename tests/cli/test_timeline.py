@@ -137,7 +137,7 @@ def test_an_unknown_message_is_a_failure(told: Store, run: Run, message: str) ->
 
 def test_a_channel_tells_two_messages_apart(store: Store, run: Run) -> None:
     """Where two have one id, the command asks which one is meant."""
-    body = {"statuses": [samples.status()]}
+    body: samples.Json = {"statuses": [samples.status()]}
     tell(store, body, channel="+1")
     tell(store, body, channel="+2")
 

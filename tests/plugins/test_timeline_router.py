@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from router import Router, plugin_tables
 from router.host import Host
 from router.plugins import timeline
@@ -105,13 +107,13 @@ async def test_a_replay_to_a_later_timeline_gives_the_same(
     assert read_all(first) == (messages, steps)
 
 
-def test_it_runs_where_it_is_asked_for() -> None:
+@pytest.mark.parametrize("expected", [[], ["timeline"]])
+def test_it_runs_where_it_is_asked_for(expected: list[str]) -> None:
     """It is installed with the router, and runs only where `[plugins.timeline]` is there."""
-    for configured, expected in (({}, []), ({"timeline": {}}, ["timeline"])):
-        host = Host.load(configured=configured)
-        host.require_sound()
-        assert [plugin.name for plugin in host.subscribers()] == expected
-        assert list(host.tables()) == expected
+    host = Host.load(configured={name: {} for name in expected})
+    host.require_sound()
+    assert [plugin.name for plugin in host.subscribers()] == expected
+    assert list(host.tables()) == expected
 
 
 def test_all_tables_bear_its_name() -> None:
