@@ -22,6 +22,7 @@ from router.cli.send import send
 from router.cli.serve import serve, worker
 from router.cli.simulate import simulate
 from router.cli.subscriptions import subscriptions
+from router.cli.timeline import timeline
 from router.cli.workers import workers
 from router.errors import RouterError
 
@@ -42,6 +43,7 @@ COMMANDS: Sequence[click.Command] = (
     serve,
     simulate,
     subscriptions,
+    timeline,
     worker,
     workers,
 )

@@ -43,16 +43,14 @@ def test_plugins_are_listed_with_what_they_handle(run: Run, write: Write) -> Non
     result = run("plugins", "list", "--json", *write(crm=SOUND))
 
     assert result.code == 0
-    crm, whatsapp = result.data
+    crm, timeline, whatsapp = result.data
     assert (crm["name"], crm["state"], crm["enabled"], crm["reason"]) == ("crm", "ok", True, None)
     assert (crm["hooks"], crm["types"]) == (["on_error", "on_message"], ["message", "error"])
     assert crm["origin"].endswith("handlers/crm.py")
-    assert (whatsapp["name"], whatsapp["state"], whatsapp["enabled"]) == (
-        "whatsapp",
-        "available",
-        False,
-    )
-    assert whatsapp["version"]
+    for plugin, name in ((timeline, "timeline"), (whatsapp, "whatsapp")):
+        found = (plugin["name"], plugin["state"], plugin["enabled"])
+        assert found == (name, "available", False)
+        assert plugin["version"]
 
 
 def test_a_broken_plugin_is_listed_with_the_reason(run: Run, write: Write) -> None:
