@@ -143,7 +143,7 @@ class Opener:
     def _make_span(self, lane: Lane, replay: Replay | None) -> Span:
         subscription = self._subscriptions[lane.subscription]
         if replay is None:
-            return Span(Filter(types=tuple(subscription.handlers)))
+            return Span(Filter(types=tuple(subscription.handlers), live=True))
         why = find_objection(
             subscription.policies, replay.matching.types, include_effects=replay.include_effects
         )
