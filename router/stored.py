@@ -18,7 +18,8 @@ class StoredPage(NamedTuple):
     """Some notifications, in order of their ids.
 
     Attributes:
-        keys: Of the events that each brought along when it was stored.
+        keys: Of events that point to them: of all that each brought along when it was stored, at
+            least.
         reached: The id up to which all were looked at.
     """
 

@@ -15,8 +15,8 @@ FLOORS = {
     1: "alerts bell bodies breaker clock config crew errors events filters gate layers"
     " lending masks options paths periodic progress replay_states rests room schema secrets slots"
     " threads turns",
-    2: "audit bulk candidates cloud coreapp dedicated dedupe head letters listening migrate outgoing"
-    " plugin_tables reparse_plan retry rows sources sqlite store tiling tls verification",
+    2: "audit bulk candidates cloud coreapp dedicated dedupe head letters listening migrate"
+    " outgoing plugin_tables reparse_plan retry rows sources sqlite store tiling tls verification",
     3: "hookspecs log tail",
     4: "agenda backlog claims dead handlers intents lanes ledger parking replay_counts replay_lanes"
     " replay_plan replay_record replay_runs reparsing rest retention roster status stored unowned"
