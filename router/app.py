@@ -33,6 +33,7 @@ from router.host import Host
 from router.log import EventLog
 from router.periodic import Periodic
 from router.receiver import Receiver, make_application
+from router.reparsing import Reparsing
 from router.replay import Replays
 from router.replay_handle import ReplayHandle, ReplayOptions, start_rebuild, start_replay
 from router.schema import make_tables
@@ -94,8 +95,9 @@ class Router:
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
         self._delivers = delivers
+        self._sources = index_sources(sources)
         self._receiver = Receiver(
-            index_sources(sources),
+            self._sources,
             max_body=max_body,
             check=self._store.require_current,
             clock=time.time,
@@ -159,6 +161,11 @@ class Router:
     def replays(self) -> Replays:
         """Plans, starts, lists and steers replays; its calls wait for the database."""
         return Replays(self.log)
+
+    @property
+    def reparsing(self) -> Reparsing:
+        """Splits again what its sources stored; its calls wait for the database."""
+        return Reparsing(self.log, self._sources)
 
     async def replay(self, subscription: str, **how: Unpack[ReplayOptions]) -> ReplayHandle:
         """Start to hand a range of history to a subscription again; a worker carries it out.

@@ -74,8 +74,8 @@ def count_skipping(
 ) -> Skipping:
     """Count what the subscription has not settled up to ``position``.
 
-    An event counts if its plugin handles the type and it was never handed over: it is behind no
-    checkpoint, or waits behind its subject.
+    An event counts if its plugin handles the type, it is live, and it was never handed over: it is
+    behind no checkpoint, or waits behind its subject.
     """
     parked, table = tables.parked.c, tables.subscription.c
     retries = select(func.count()).where(
@@ -86,7 +86,8 @@ def count_skipping(
     )
     known = connection.scalars(select(table.types).where(table.name == subscription)).one()
     event = tables.event.c
-    wanted = [event.position <= position, event.type.in_(list(json.loads(known)))]
+    types = list(json.loads(known))
+    wanted = [event.position <= position, event.type.in_(types), event.quiet.is_(False)]
     tiles = read_tilings(connection, tables, subscription).get(LIVE, [])
     counts = Counter(_blocked(connection, tables, subscription, tiles, wanted))
     for tile in tiles:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Dialect, Table
 
-CHUNK = 64  # rows a statement; the widest has 13 columns, SQLite takes 32,766 variables
+CHUNK = 64  # rows a statement; the widest has 14 columns, SQLite takes 32,766 variables
 
 Values = tuple[object, ...]
 T = TypeVar("T")

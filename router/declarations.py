@@ -11,7 +11,7 @@ from router.errors import PluginError
 from router.handlers import Implementation
 from router.loading import explain
 from router.options import explain_unknown, merge_options
-from router.sources import Adapter
+from router.sources import Adapter, version_of
 
 Hooks = Mapping[str, Implementation]
 
@@ -93,6 +93,10 @@ def _read_adapters(name: str, hooks: Hooks) -> dict[str, Adapter]:
         ):
             reason = "sources() must return adapters, with make_source() and split(), by name"
             raise PluginError(name, f"{reason}: {key!r} is none")
+        version: object = version_of(adapter)
+        if type(version) is not int or version < 0:
+            reason = f"the version of the adapter {key!r} must be a whole number"
+            raise PluginError(name, f"{reason}, not {version!r}")
     return dict(adapters)
 
 

@@ -12,6 +12,8 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         since: Received at this time or later.
         until: Received before this time.
         ids: Ids of events.
+        live: Whether to leave out what was found by splitting history again for replays alone.
+        reparsed: Whether to take nothing but what was found by splitting history again.
     """
 
     types: tuple[str, ...] = ()
@@ -22,6 +24,8 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     ids: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    live: bool = False
+    reparsed: bool = False
 
     def as_json(self) -> str:
         """Return it as a replay keeps it."""

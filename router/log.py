@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.bulk import insert_rows
@@ -13,11 +13,11 @@ from router.dedupe import Dedupe
 from router.errors import UnknownName
 from router.events import Entry, Event, Notification, as_micros, position_in
 from router.filters import Filter
+from router.head import move_head, select_head
 from router.rows import Appended, make_event, make_notification, number, prepare
 from router.schema import Tables
 from router.store import Store
 
-LOG = "main"  # the row of `head`
 PAGE = 500  # events a page: enough to make a query's fixed cost small, little enough to hold
 PAGE_BYTES = 8 * 1024 * 1024
 MOST = 10_000  # events a page, well below SQLite's limit of 32,766 variables
@@ -60,10 +60,8 @@ class EventLog:
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
         # Made once: to make them costs an append more than to execute them.
-        self._select_head, self._move_head = (
-            _select_head(self.store.tables),
-            _move_head(self.store.tables),
-        )
+        self._select_head = select_head(self.store.tables)
+        self._move_head = move_head(self.store.tables)
 
     def append(self, entries: Sequence[Entry]) -> list[Appended]:
         """Append all ``entries`` in one transaction and return what became of each, in order.
@@ -209,17 +207,6 @@ class EventLog:
         return query.where(*_conditions(self.store.tables, matching))
 
 
-def _select_head(tables: Tables) -> Select[int, int]:
-    head = tables.head
-    return select(head.c.position, head.c.generation).where(head.c.log == LOG)
-
-
-def _move_head(tables: Tables) -> Update:
-    head = tables.head.c
-    moved = update(tables.head).where(head.log == LOG)
-    return moved.values(position=bindparam("end"), appended_at=bindparam("at"))
-
-
 def _event_columns(tables: Tables) -> list[ColumnElement[object]]:
     event = tables.event.c
     return [
@@ -273,6 +260,10 @@ def _conditions(tables: Tables, matching: Filter) -> list[ColumnElement[bool]]:
     if matching.ids:
         positions = [position_in(one) or 0 for one in matching.ids]
         found += [event.position.in_(positions), event.id.in_(matching.ids)]
+    if matching.live:
+        found.append(event.quiet.is_(False))
+    if matching.reparsed:
+        found.append(event.reparsed.is_(True))
     if matching.since is not None:
         found.append(notification.received_at >= as_micros(matching.since))
     if matching.until is not None:

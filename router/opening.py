@@ -169,7 +169,8 @@ class Opener:
 
     def _make_span(self, lane: Lane, replay: Replay | None) -> Span:
         if replay is None:
-            return Span(Filter(types=tuple(self._subscriptions[lane.subscription].handlers)))
+            types = tuple(self._subscriptions[lane.subscription].handlers)
+            return Span(Filter(types=types, live=True))
         end = None if replay.is_rebuild else replay.end - 1  # what comes meanwhile is taken, too
         return Span(replay.matching, end, Replaying(replay.id, replay.reason))
 

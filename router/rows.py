@@ -24,6 +24,8 @@ from router.events import (
     shard_of,
 )
 
+LIVE = (False, False)  # the last columns of `event`: `reparsed` and `quiet`
+
 
 class Appended(msgspec.Struct, frozen=True):
     """What became of one entry.
@@ -84,12 +86,22 @@ def prepare(entry: Entry) -> Prepared:
         StoreError: The log cannot hold one of its drafts.
     """
     notification = entry.notification
+    found = find(notification, entry.drafts)
+    return Prepared(notification, _notification_row(notification), found)
+
+
+def find(notification: Notification, drafts: Sequence[Draft]) -> list[Found]:
+    """Return ``drafts``, the events inside ``notification``, as rows.
+
+    Raises:
+        StoreError: The log cannot hold one of them.
+    """
     try:
-        for draft in entry.drafts:
+        for draft in drafts:
             check(draft)
-        found = [
+        return [
             Found(draft, key_of(notification.source, draft, notification.body), _event_row(draft))
-            for draft in entry.drafts
+            for draft in drafts
         ]
     except (ValueError, TypeError, AttributeError) as error:
         # Not what the error says: it may quote what the provider sent.
@@ -97,7 +109,6 @@ def prepare(entry: Entry) -> Prepared:
             f"an event of source {notification.source!r} cannot be stored: the adapter gave it a "
             f"type, a path, a time or a text that is not allowed ({type(error).__name__})"
         ) from error
-    return Prepared(notification, _notification_row(notification), found)
 
 
 def check(draft: Draft) -> None:
@@ -155,7 +166,7 @@ def _event_row(draft: Draft) -> Values:
         shard_of(subject),
         draft.external_id,
         draft.occurred_at and as_micros(draft.occurred_at),
-        False,
+        *LIVE,
     )
 
 

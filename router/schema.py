@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 NAMING = {
@@ -135,7 +136,9 @@ def _log() -> Items:
             Column("shard", SmallInteger, nullable=False),
             Column("external_id", Text),
             Column("occurred_at", BigInteger),
-            Column("reparsed", Boolean, nullable=False),
+            Column("reparsed", Boolean, nullable=False),  # found by splitting the body again
+            # Of these: whether live subscriptions pass over it; replays take it.
+            Column("quiet", Boolean, nullable=False, server_default=false()),
             Index(None, "type", "position"),
             Index(None, "subject", "position"),
         ],

@@ -65,7 +65,15 @@ class Source(Protocol):
 
 
 class Adapter(Protocol):
-    """The code that knows a provider: makes sources from settings."""
+    """The code that knows a provider: makes sources from settings.
+
+    Attributes:
+        version: Raised by one when the meaning changes of what it yields: when a body gives other
+            events, or the same under another type, subject or natural key. `version_of` takes an
+            adapter that has none for one of version 0, so that older ones still load.
+    """
+
+    version: int
 
     def make_source(
         self, name: str, settings: Mapping[str, object], *, folder: Path = Path()
@@ -83,3 +91,9 @@ class Adapter(Protocol):
 
     def split(self, body: bytes) -> Sequence[Draft]:
         """Return the events inside ``body`` as a source without settings would find them."""
+
+
+def version_of(adapter: Adapter) -> int:
+    """Return the version of ``adapter``; 0 where it does not say."""
+    version: int = getattr(adapter, "version", 0)
+    return version

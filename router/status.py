@@ -162,12 +162,12 @@ class Status:
         )
 
     def _age(self, connection: Connection, *, after: int, until: int) -> float:
-        """How many seconds ago the first event behind ``after`` was received; 0 without one."""
+        """How many seconds ago the first live event behind ``after`` came in; 0 without one."""
         event, notification = self._tables.event, self._tables.notification
         query = (
             select(notification.c.received_at)
             .join(event, event.c.notification_id == notification.c.id)
-            .where(event.c.position > after, event.c.position <= until)
+            .where(event.c.position > after, event.c.position <= until, event.c.quiet.is_(False))
             .order_by(event.c.position)
             .limit(1)
         )

@@ -54,7 +54,7 @@ class Tail:
         most_events: int = EVENTS,
     ) -> None:
         self._log = log
-        self._matching = Filter(types=types)
+        self._matching = Filter(types=types, live=True)
         self._now = now
         self._most_bytes = most_bytes
         self._most_events = most_events
@@ -71,8 +71,9 @@ class Tail:
         """Note, from any thread, that the log has grown.
 
         Args:
-            events: By these, in their order. If they follow on what is kept without a gap, they are
-                kept without being read; if not, or if there are none, the log is read.
+            events: By these, in their order, which are live. If they follow on what is kept without
+                a gap, they are kept without being read; if not, or if there are none, the log is
+                read.
         """
         # Whoever appends does not wait for readers; that they read for themselves costs less.
         if not events or not self._lock.acquire(blocking=False):
@@ -105,7 +106,7 @@ class Tail:
             after: The position to start behind.
             limit: How many events at most.
             until: The last position; None is the newest there is.
-            matching: Types alone; all of them among those of the tail.
+            matching: What is live, of types that are all among those of the tail.
             shards: The first and last shard; None is all of them.
             max_bytes: Of bodies; the first one is returned however large it is.
         """

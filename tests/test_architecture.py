@@ -15,12 +15,13 @@ FLOORS = {
     1: "alerts bell bodies breaker clock config crew errors events filters gate layers"
     " lending masks options paths periodic progress replay_states rests room schema secrets slots"
     " threads turns",
-    2: "audit bulk cloud coreapp dedicated dedupe fresh_tables letters listening migrate outgoing"
-    " plugin_tables retry rows sources sqlite store tiling tls verification",
+    2: "audit bulk candidates cloud coreapp dedicated dedupe fresh_tables head letters listening"
+    " migrate outgoing plugin_tables reparse_plan retry rows sources sqlite store tiling tls"
+    " verification",
     3: "hookspecs log tail",
     4: "agenda backlog claims dead handlers intents lanes ledger parking rebuild_record"
-    " replay_counts replay_lanes replay_plan replay_record replay_runs rest retention roster"
-    " status unowned writer",
+    " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
+    " roster status stored unowned writer",
     5: "control declarations doctor faults host lifecycle loading problems receiver subscriptions",
     6: "assembly attempts batches delivery dispatcher firsts intake lines opening queues rebuilds"
     " replay replay_handle retries verdicts watch",

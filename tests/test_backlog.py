@@ -10,6 +10,7 @@ from router.log import EventLog
 from router.replay_runs import ReplayRuns
 from tests.entries import append, append_messages, make_entry
 from tests.histories import park, settle, start_replay, subscribe
+from tests.reparsed import fill, reparse
 
 
 def skipping(log: EventLog, position: int) -> tuple[dict[str, int], int]:
@@ -50,6 +51,18 @@ def test_what_waits_behind_its_subject_is_counted(log: EventLog) -> None:
     assert skipping(log, 4) == ({"message": 2}, 1)
     assert skipping(log, 3) == ({"message": 1}, 1)
     assert skipping(log, 0) == ({}, 0)
+
+
+def test_what_is_for_replays_alone_is_not_counted(log: EventLog) -> None:
+    """Neither ahead of the checkpoint nor behind a blocked subject: nobody would be handed it."""
+    fill(log, 4)
+    reparse(log)
+    [lane] = subscribe(log)
+    assert skipping(log, 8) == ({"message": 4}, 0)
+
+    settle(log, lane, checkpoint=8)
+    park(log, 1, next_at=1, is_blocking=True)
+    assert skipping(log, 8) == ({}, 1)
 
 
 def test_nothing_is_counted_twice(log: EventLog) -> None:

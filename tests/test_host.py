@@ -13,7 +13,7 @@ from router.errors import PluginError
 from router.events import EVENT_TYPES, Draft
 from router.hookspecs import hookimpl
 from router.host import Host, Plugin
-from router.sources import Adapter, Source
+from router.sources import Adapter, Source, version_of
 
 
 class Audit:
@@ -26,6 +26,8 @@ class Audit:
 
 class AnyAdapter:
     """An adapter that knows no provider."""
+
+    version = 1
 
     def make_source(
         self, name: str, settings: Mapping[str, object], *, folder: Path = Path()
@@ -239,6 +241,37 @@ def test_the_adapters_of_all_plugins_are_offered() -> None:
             return {"acme": adapter}
 
     assert load(Plugin(), Audit()).adapters() == {"acme": adapter}
+
+
+def test_an_adapter_need_not_say_its_version() -> None:
+    """One that was written before there were versions loads, and counts as version 0."""
+
+    class Nameless:
+        make_source = AnyAdapter.make_source
+        split = AnyAdapter.split
+
+    class Plugin:
+        @hookimpl
+        def sources(self) -> Mapping[str, object]:
+            return {"old": Nameless(), "new": AnyAdapter()}
+
+    found = load(Plugin()).adapters()
+    assert {name: version_of(one) for name, one in found.items()} == {"old": 0, "new": 1}
+
+
+@pytest.mark.parametrize("version", ["1", 1.5, True, -1, None])
+def test_a_version_is_a_whole_number(version: object) -> None:
+    """Anything else is told when the plugin is loaded."""
+    adapter = AnyAdapter()
+    adapter.version = version  # type: ignore[assignment]
+
+    class Plugin:
+        @hookimpl
+        def sources(self) -> Mapping[str, object]:
+            return {"acme": adapter}
+
+    [broken] = load(Plugin()).broken
+    assert broken.reason.startswith("the version of the adapter 'acme' must be a whole number, not")
 
 
 def test_a_sound_host_may_start() -> None:

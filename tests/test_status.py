@@ -15,6 +15,7 @@ from router.status import Status
 from router.store import Store
 from tests.entries import NOON, append, append_messages, make_entry
 from tests.histories import park, settle, start_replay, subscribe
+from tests.reparsed import fill, reparse
 
 
 class Clock:
@@ -83,6 +84,19 @@ def test_the_age_is_that_of_the_first_event_behind(log: EventLog, status: Status
     settle(log, lane, checkpoint=1)
 
     assert status.subscription("crm").lag_seconds == 40.0
+
+
+def test_the_age_is_not_that_of_what_is_for_replays_alone(log: EventLog, status: Status) -> None:
+    """What was found in an old notification does not make a subscription look late by its age."""
+    fill(log, 1)
+    reparse(log)
+    append(log, make_entry(received_at=NOON + timedelta(seconds=50)))
+    [lane] = subscribe(log)
+    settle(log, lane, checkpoint=1)
+
+    crm = status.subscription("crm")
+
+    assert (crm.lag, crm.lag_seconds) == (2, 10.0)
 
 
 def test_a_clock_that_was_put_back_gives_no_negative_age(log: EventLog, status: Status) -> None:

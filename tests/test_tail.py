@@ -60,7 +60,7 @@ class Desk:
             after=after,
             limit=limit,
             until=until,
-            matching=Filter(types=types),
+            matching=Filter(types=types, live=True),
             shards=shards,
             max_bytes=max_bytes,
         )
@@ -122,6 +122,7 @@ actions = st.one_of(
     st.tuples(st.just("append"), st.lists(st.integers(0, 6), min_size=1, max_size=4)),
     st.tuples(st.just("tell"), st.lists(st.integers(0, 6), min_size=1, max_size=4)),
     st.tuples(st.just("tell of some"), st.lists(st.integers(0, 6), min_size=3, max_size=4)),
+    st.tuples(st.just("append quiet"), st.lists(st.integers(0, 6), min_size=1, max_size=4)),
     st.tuples(st.just("wake"), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([FRESH_MICROS // 2, FRESH_MICROS])),
     st.tuples(
@@ -174,6 +175,8 @@ class Readers:
                 self._desk.tell(*(make_kind(number) for number in numbers))
             case "tell of some", list(numbers):
                 self._desk.tell(*(make_kind(number) for number in numbers), leaving_out=1)
+            case "append quiet", list(numbers):
+                append_quiet(self._desk.log, *(make_kind(number) for number in numbers))
             case "wake", _:
                 self._desk.tail.grow()
             case "wait", int(micros):
@@ -198,7 +201,7 @@ class Readers:
             after=after,
             until=page.reached,
             limit=10_000,
-            matching=Filter(types=types),
+            matching=Filter(types=types, live=True),
             shards=shards,
         )
         assert describe(page) == describe(itself)
@@ -206,6 +209,15 @@ class Readers:
         assert len(page.events) <= limit
         self._cursors[reader] = page.reached
         return page
+
+
+def append_quiet(log: EventLog, *entries: Entry) -> None:
+    """Append what live readers pass over."""
+    event = log.store.tables.event
+    added = append(log, *entries)
+    with log.store.writing() as connection:
+        quiet = event.update().where(event.c.position.in_(added))
+        connection.execute(quiet.values(reparsed=True, quiet=True))
 
 
 def make_kind(number: int) -> Entry:

@@ -1,4 +1,4 @@
-"""`router events`: what the log holds, as a list, one by one, as it grows, or all of it."""
+"""`router events`: what the log holds, as a list, one by one, as it grows, or all of it; anew."""
 
 import json
 
@@ -6,6 +6,7 @@ import click
 
 from router import bodies
 from router.cli import output, selection
+from router.cli.reparse import reparse
 from router.cli.settings import with_log
 from router.cli.tail import tail
 from router.events import Event
@@ -17,7 +18,7 @@ COLUMNS = ("position", "received at", "type", "subtype", "source", "subject", "e
 
 @click.group()
 def events() -> None:
-    """Look at the events in the log."""
+    """Look at the events in the log, or find what an adapter has missed."""
 
 
 @events.command("list")
@@ -80,6 +81,7 @@ def export(log: EventLog, *, matching: Filter, after: int | None, _as_json: bool
     output.flush()
 
 
+events.add_command(reparse)
 events.add_command(tail)
 
 

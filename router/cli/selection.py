@@ -102,6 +102,9 @@ _FILTER_OPTIONS = [
         help="Received at this time or later; RFC 3339, or 2h for two hours ago.",
     ),
     click.option("--until", type=moment, metavar="TIME", help="Received before this time."),
+    click.option(
+        "--reparsed", is_flag=True, help="Found by `router events reparse`, not when received."
+    ),
 ]
 
 
@@ -118,6 +121,7 @@ def with_filter(command: Callable[..., T]) -> Callable[..., T]:
         subjects: tuple[str, ...],
         since: datetime | None,
         until: datetime | None,
+        reparsed: bool,
         **kwargs: object,
     ) -> T:
         matching = Filter(
@@ -128,6 +132,7 @@ def with_filter(command: Callable[..., T]) -> Callable[..., T]:
             subjects=subjects,
             since=since,
             until=until,
+            reparsed=reparsed,
         )
         return command(*args, matching=matching, **kwargs)
 

@@ -71,7 +71,8 @@ class ReplayRecord(Record):
             elif action == "cancel":
                 self._replays.cancel(self.run, actor="ana")
             else:
-                self.course.is_paused = self.find().is_finished
+                if not self.find().is_finished:
+                    self.course.is_paused = False
                 self._replays.resume(self.run, actor="ana")
 
     def is_paused(self) -> bool:

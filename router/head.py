@@ -1,0 +1,20 @@
+"""The head row, which whoever appends locks first and moves last: so positions have no gaps."""
+
+from sqlalchemy import Select, Update, bindparam, select, update
+
+from router.schema import Tables
+
+LOG = "main"  # the row of `head`
+
+
+def select_head(tables: Tables) -> Select[int, int]:
+    """Return the query for ``position`` and ``generation`` of the head."""
+    head = tables.head
+    return select(head.c.position, head.c.generation).where(head.c.log == LOG)
+
+
+def move_head(tables: Tables) -> Update:
+    """Return the statement that moves the head to position ``:end`` at the log time ``:at``."""
+    head = tables.head.c
+    moved = update(tables.head).where(head.log == LOG)
+    return moved.values(position=bindparam("end"), appended_at=bindparam("at"))
