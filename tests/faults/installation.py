@@ -95,7 +95,7 @@ def installing(folder: Path) -> Iterator[Installation]:
     """
     (folder / "router.toml").write_text(CONFIG)
     (folder / "coreapp.secret").write_text("made-up-secret-of-the-callback")
-    made, theirs = (make_certificate(folder / name) for name in ("router", "coreapp"))
+    made, theirs = (make_certificate(folder / name) for name in ("ours", "theirs"))
     environ = {name: text for name, text in os.environ.items() if not name.startswith("ROUTER_")}
     environ["XDG_STATE_HOME"] = str(folder / "state")
     certificate = ServerTls(certfile=theirs.certfile, keyfile=theirs.keyfile)
