@@ -27,7 +27,7 @@ from router.config import Config
 from router.control import Control
 from router.dead import DeadLetters
 from router.dispatcher import DRAIN, Dispatcher
-from router.errors import RouterError
+from router.errors import RouterError, UnknownName
 from router.events import Event
 from router.host import Host
 from router.log import EventLog
@@ -181,16 +181,21 @@ class Router:
         policies = {one.name: one.policies for one in self._subscriptions}.get(subscription)
         return await start_replay(self.replays, subscription, policies=policies, **how)
 
-    async def rebuild(self, plugin: str, *, reason: str = "", actor: str = "") -> ReplayHandle:
+    async def rebuild(
+        self, plugin: str, *, reason: str = "", actor: str = "", is_partial: bool = False
+    ) -> ReplayHandle:
         """Fill the tables of a plugin of this router anew from history, then switch to them.
+
+        ``is_partial`` allows it although the log was pruned.
 
         Raises:
             RouterError: There is no such plugin, or its tables cannot be rebuilt; says why.
         """
         for one in self._subscriptions:
             if one.name == plugin:
-                return await start_rebuild(self.replays, one, reason=reason, actor=actor)
-        raise RouterError(f"this router has no plugin {plugin!r} that handles events")
+                how = {"reason": reason, "actor": actor}
+                return await start_rebuild(self.replays, one, is_partial=is_partial, **how)
+        raise UnknownName(f"this router has no plugin {plugin!r} that handles events")
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application: to be served, or mounted in another one.

@@ -85,17 +85,18 @@ class Dispatcher:
         self._running: dict[Key, Delivery] = {}
         self._bell = Bell(self._wake)
         self._rests = Rests(self._clock.now)
+        self._stopping = asyncio.Event()
         self._rebuilds = Rebuilds(
             RebuildRecord(log.store, worker=self._roster.worker),
             running=self._running,
             runs=self._opener.rebuilds,
             ask=self._store,
             claim=self._claim,
+            stopping=self._stopping,
         )
         self._held: set[Key] = set()  # what is claimed and not given back
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         # A thread, not the loop: a handler that blocks the loop must not cost the leases.
         self._leases = Periodic(self._renew, seconds=RENEW, name="router-leases")
@@ -161,10 +162,11 @@ class Dispatcher:
                 await self._heed()
                 await self._claim()
                 await self._rebuilds.look()
+                await self._store(partial(self._runs.sweep, list(self._subscriptions)))
             except RouterError as error:
-                logger.warning("no lanes were claimed: %s", error)
+                logger.warning("what is to be done was not looked at: %s", error)
             except Exception as error:
-                logger.error("no lanes were claimed\n%s", trace(error))
+                logger.error("what is to be done was not looked at\n%s", trace(error))
 
     async def _heed(self) -> None:
         """See to what operators have asked for."""

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
-from sqlalchemy import Connection, Index, MetaData, Table, quoted_name
+from sqlalchemy import Connection, Index, MetaData, Table, inspect, quoted_name
+from sqlalchemy.exc import DBAPIError
 
 Names = Mapping[str, str]  # of fresh tables, by those whose place they are to take
 
-# What is no name of a table: texts and comments.
-_LITERAL = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/"
+ROWS = 500  # deleted at a time
+
+# What is no name of a table: texts, comments, names of parameters; and names in quotes, as a whole.
+_OTHER = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|:\w+|%\(\w+\)s"
+_QUOTED = r'"((?:[^"]|"")*)"|`([^`]*)`|\[([^\]]*)\]'
 
 
 def name_fresh(names: Iterable[str], number: int) -> Names:
@@ -49,38 +53,70 @@ def create(connection: Connection, metadata: MetaData, names: Names) -> None:
 
 
 def put_in_place(connection: Connection, names: Names) -> None:
-    """Give the fresh tables the names of the old ones, which are kept until `drop_old`.
+    """Give the fresh tables the names of the old ones, which are kept until `drop_some`.
 
-    Views that read them go on to read what has the name.
+    On SQLite views that read them go on to read what has the name.
     """
-    if connection.dialect.name == "sqlite":  # else it would change the views, too
-        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+    is_sqlite = connection.dialect.name == "sqlite"
+    there = inspect(connection)
     quote = connection.dialect.identifier_preparer.quote
-    for name, fresh in names.items():
-        for old, new in ((name, _old(fresh)), (fresh, name)):
-            connection.exec_driver_sql(f"ALTER TABLE {quote(old)} RENAME TO {quote(new)}")
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
+    changes = [
+        f"ALTER TABLE {quote(old)} RENAME TO {quote(new)}"
+        for name, fresh in names.items()
+        for old, new in ((name, _old(fresh)), (fresh, name))
+        if old == fresh or there.has_table(old)  # somebody may have dropped the old one
+    ]
+    try:
+        for change in [*(["PRAGMA legacy_alter_table = ON"] if is_sqlite else []), *changes]:
+            connection.exec_driver_sql(change)
+    finally:
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
 
 
-def drop_fresh(connection: Connection, names: Names) -> None:
-    """Do away with the fresh tables of a rebuild that came to nothing."""
-    _drop(connection, names.values())
+def drop_some(connection: Connection, names: Names, *, is_old: bool) -> bool:
+    """Do away with a part of the tables that are not wanted any more; whether that was the last.
+
+    A table of many rows would keep all others from writing for seconds if it were dropped at once.
+
+    Args:
+        connection: Of a transaction that writes.
+        names: Of the rebuild's tables.
+        is_old: Whether its tables have taken the place of the old ones, which are to go.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    for fresh in names.values():
+        name = _old(fresh) if is_old else fresh
+        if not inspect(connection).has_table(name):
+            continue
+        if connection.dialect.name == "sqlite" and _delete_some(connection, quote(name)):
+            return False
+        connection.exec_driver_sql(f"DROP TABLE {quote(name)}")
+    return True
 
 
-def drop_old(connection: Connection, names: Names) -> None:
-    """Do away with the tables whose place was taken."""
-    _drop(connection, [_old(fresh) for fresh in names.values()])
+def _delete_some(connection: Connection, table: str) -> bool:
+    """Delete some rows of a table whose rows have numbers; whether there may be more."""
+    some = f"SELECT rowid FROM {table} LIMIT {ROWS}"  # noqa: S608  # our own, quoted
+    try:
+        deleted = connection.exec_driver_sql(f"DELETE FROM {table} WHERE rowid IN ({some})")  # noqa: S608
+    except DBAPIError:
+        return False  # a table WITHOUT ROWID is dropped at once
+    return deleted.rowcount == ROWS
 
 
 def make_renaming(names: Names) -> Callable[[str], str]:
     """Return what puts the fresh names into a statement, in the place of the others."""
     words = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    pattern = re.compile(rf"({_LITERAL})|\b(?:{words})\b", re.IGNORECASE | re.DOTALL)
+    pattern = re.compile(rf"({_OTHER})|{_QUOTED}|\b(?:{words})\b", re.IGNORECASE | re.DOTALL)
     fresh = {name.lower(): other for name, other in names.items()}
 
     def put(found: re.Match[str]) -> str:
-        return found[1] or fresh[found[0].lower()]
+        quoted = next((one for one in found.groups()[1:] if one is not None), None)
+        if found[1] or (quoted is not None and quoted.lower() not in fresh):
+            return found[0]
+        name = found[0] if quoted is None else quoted
+        return found[0].replace(name, fresh[name.lower()])
 
     @lru_cache(maxsize=1_000)
     def rename(statement: str) -> str:
@@ -96,12 +132,6 @@ def is_same_index(name: str | None, other: str | None) -> bool:
 
 def _old(fresh: str) -> str:
     return f"{fresh}_old"
-
-
-def _drop(connection: Connection, names: Iterable[str]) -> None:
-    quote = connection.dialect.identifier_preparer.quote
-    for name in names:
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quote(name)}")
 
 
 def _rename_indexes(table: Table, copy: Table, suffix: str) -> None:

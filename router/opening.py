@@ -156,6 +156,8 @@ class Opener:
         )
         if why is None and replay.rebuilds:
             why = find_rebuild_objection(subscription, replay.rebuilds)
+            if why is None and set(replay.matching.types) != set(subscription.handlers):
+                why = "its plugin handles other types by now: start another rebuild"
         if why is not None:
             raise Objection(why)
 

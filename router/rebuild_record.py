@@ -57,13 +57,22 @@ class RebuildRecord:
         failed = select(parked.state, func.count()).where(parked.run == run)
         failed = failed.where(parked.intent.is_(None)).group_by(parked.state)
         with self._store.reading() as connection:
-            if connection.scalars(of_others).one():
-                return False
+            is_shared = connection.scalars(of_others).one() > 0
             states = {row[0]: row[1] for row in connection.execute(failed)}
             may = not self._has_failed(connection, run)
-        if set(states) == {DEAD}:
+        if is_shared:
+            self.tell(run, "several workers run its lanes: it ends when one runs all of them")
+        elif set(states) == {DEAD}:
             self._pause(run, states[DEAD])
-        return may
+        return may and not is_shared
+
+    def tell(self, run: int, why: str) -> None:
+        """Write down why a rebuild does not come to its end yet, unless that is there already."""
+        table = self._tables.replay
+        is_news = table.c.last_error.is_distinct_from(why)
+        running = update(table).where(table.c.id == run, table.c.state == RUNNING, is_news)
+        with self._store.writing() as connection:
+            connection.execute(running.values(last_error=why))
 
     def find_end(self, name: str) -> int:
         """Return the last position that live delivery has settled in any lane."""

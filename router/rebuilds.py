@@ -11,16 +11,19 @@ from typing import Protocol, TypeVar
 from router import fresh_tables
 from router.claims import LIVE
 from router.delivery import Delivery
-from router.errors import RouterError
+from router.errors import RouterError, trace
 from router.lanes import Key
 from router.rebuild_record import RebuildRecord, Switched
+from router.replay import Replays
+from router.replay_plan import Plan
 from router.subscriptions import Subscription
 
 T = TypeVar("T")
 
-CLOSE = 1_000  # events behind live delivery at which a switch is prepared ...
-NEAR = 20  # ... and at which it begins: live delivery is halted for as long as they take
-PATIENCE = 2.0  # seconds that each step of a switch may take
+CLOSE = 1_000  # events behind live delivery at which a switch is thought of
+HALT = 0.1  # seconds that it may take to come as far as live delivery
+PACE = 5.0  # seconds over which the pace of a rebuild is taken
+PATIENCE = 1.0  # seconds that each step of a switch may take
 REST = 5.0  # seconds from one try to the next
 BREATH = 0.001  # seconds between two looks whether a delivery has come so far
 
@@ -48,6 +51,7 @@ class Rebuilds:
         runs: The rebuilds among these, and the names of their subscriptions.
         ask: Asks the database.
         claim: Takes up lanes that are free.
+        stopping: Set when the worker stops.
 
     Attributes:
         halted: The subscriptions whose lanes are to be left alone for a moment.
@@ -61,6 +65,7 @@ class Rebuilds:
         runs: Mapping[int, str],
         ask: Ask,
         claim: Callable[[], Awaitable[None]],
+        stopping: asyncio.Event,
     ) -> None:
         self.halted: set[str] = set()
         self._record = record
@@ -68,18 +73,45 @@ class Rebuilds:
         self._runs = runs
         self._ask = ask
         self._claim = claim
+        self._stopping = stopping
         self._rest_until = 0.0
+        self._seen: dict[int, tuple[float, int]] = {}  # when a rebuild had come how far
 
     async def look(self) -> None:
         """Switch what is ready."""
         for run, name in list(self._runs.items()):
-            if self._distance(name, run) > CLOSE:
-                continue
-            may = await self._ask(partial(self._record.may_switch, name, run))
-            if not may or time.monotonic() < self._rest_until:
-                continue
-            if await self._until(lambda: self._distance(name, run) <= NEAR):  # noqa: B023
-                await self._halt_and_switch(name, run)
+            try:
+                if await self._is_ready(name, run):
+                    await self._halt_and_switch(name, run)
+            except Exception as error:
+                self._rest_until = time.monotonic() + REST
+                logger.error("rebuild %d could not end: %s", run, trace(error))
+                await self._ask(partial(self._record.tell, run, f"it could not end: {error}"))
+
+    async def _is_ready(self, name: str, run: int) -> bool:
+        """Whether live delivery would be halted for a moment only."""
+        distance = self._distance(name, run)
+        if distance > CLOSE or not await self._ask(partial(self._record.may_switch, name, run)):
+            return False
+        if time.monotonic() < self._rest_until:
+            return False
+        return await self._until(lambda: self._needs(name, run) <= HALT, seconds=HALT)
+
+    def _needs(self, name: str, run: int) -> float:
+        """How many seconds a rebuild needs to come as far as live delivery, at its pace so far."""
+        now, come = time.monotonic(), self._come(name, run)
+        since, before = self._seen.setdefault(run, (now, come))
+        if now - since > PACE:
+            self._seen[run] = now, come
+        distance = self._distance(name, run)
+        if distance <= 0:
+            return 0.0
+        speed = (come - before) / (now - since) if now > since else 0.0
+        return distance / speed if speed > 0 else math.inf
+
+    def _come(self, name: str, run: int) -> int:
+        mine = self._deliveries(name, run)
+        return min((one.ledger.progress.checkpoint for one in mine), default=0)
 
     def _deliveries(self, name: str, run: int) -> list[Delivery]:
         return [one for key, one in self._running.items() if key[:2] == (name, run)]
@@ -89,8 +121,7 @@ class Rebuilds:
         mine, live = self._deliveries(name, run), self._deliveries(name, LIVE)
         if not mine or len(mine) != len(live):
             return math.inf
-        come = min(one.ledger.progress.checkpoint for one in mine)
-        return max(one.ledger.progress.checkpoint for one in live) - come
+        return max(one.ledger.progress.checkpoint for one in live) - self._come(name, run)
 
     async def _halt_and_switch(self, name: str, run: int) -> None:
         """Halt live delivery, switch, and let it go on, with the new tables or the old ones."""
@@ -101,11 +132,13 @@ class Rebuilds:
             switched = await self._switch(name, run)
         finally:
             self.halted.discard(name)
-        await self._claim()
+            await self._claim()
         await self._until(lambda: len(self._deliveries(name, LIVE)) == lanes)
         halted = round((time.monotonic() - began) * 1_000)
         if switched is None:
-            logger.warning("rebuild %d could not end yet; live was halted for %d ms", run, halted)
+            text = "live delivery was halted for %d ms, and the rebuild could not end yet"
+            logger.warning("rebuild %d: " + text, run, halted)
+            await self._ask(partial(self._record.tell, run, text % halted))
             self._rest_until = time.monotonic() + REST
         else:
             await self._ask(partial(self._record.write_down, name, run, switched, halted=halted))
@@ -132,10 +165,10 @@ class Rebuilds:
             one.stop()
         return await self._until(lambda: not self._deliveries(name, run))
 
-    async def _until(self, condition: Callable[[], bool]) -> bool:
-        end = time.monotonic() + PATIENCE
+    async def _until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE) -> bool:
+        end = time.monotonic() + seconds
         while not condition():
-            if time.monotonic() >= end:
+            if time.monotonic() >= end or self._stopping.is_set():
                 return False
             await asyncio.sleep(BREATH)
         return True
@@ -173,3 +206,24 @@ def find_tables(subscription: Subscription) -> list[str]:
     if why is not None:
         raise RouterError(f"{subscription.name!r} cannot be rebuilt: {why}")
     return names
+
+
+def plan_rebuild(replays: Replays, subscription: Subscription, *, is_partial: bool) -> Plan:
+    """Count what a rebuild would do, with the handlers as they are at hand.
+
+    Args:
+        replays: Plans.
+        subscription: Whose.
+        is_partial: Whether it may be done though the log was pruned.
+
+    Raises:
+        RouterError: The log does not begin at its first position, and that was not allowed.
+    """
+    first = replays.find_first()
+    if first > 1 and not is_partial:
+        raise RouterError(
+            f"the log begins at position {first}, since it was pruned: what the tables of "
+            f"{subscription.name!r} know of events before would be lost. If that is wanted, say "
+            "--partial"
+        )
+    return replays.plan(subscription.name, include_effects=True, policies=subscription.policies)

@@ -1,6 +1,7 @@
 """Replays on record: a range of history that is handed to one subscription again."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -50,12 +51,13 @@ class Replays:
             end: The position behind the last; None is the end of the log as it is now.
             matching: Which events. A time narrows the range to the positions that match.
             include_effects: Whether handlers are called, too, that replays skip otherwise.
-            policies: What its handlers want, by type, if no worker has ever run it.
+            policies: What its handlers want, by type, where its plugin is at hand; None is what the
+                last worker has put on record.
 
         Raises:
             UnknownName: No worker has ever run a subscription of that name.
         """
-        declared = self._find_policies(subscription, policies)
+        declared = self._find_policies(subscription) if policies is None else policies
         head = self._log.head()
         first = max(first, 1)
         end = max(first, head + 1 if end is None else min(end, head + 1))
@@ -103,8 +105,7 @@ class Replays:
             Refused: The plan does not allow it, or the subscription is being rebuilt already.
         """
         plan.require_allowed()
-        if rebuilds is not None:
-            self._require_no_rebuild(plan)
+        _require_sensible(rate=rate, concurrency=concurrency)
         matching = msgspec.structs.replace(plan.matching, types=plan.types)
         skipped = {t: {"skipped": n} for t, n in plan.by_type.items() if t not in plan.types}
         values: dict[str, object] = {
@@ -126,6 +127,8 @@ class Replays:
             "rebuilds": None if rebuilds is None else json.dumps(list(rebuilds)),
         }
         with self._store.writing() as connection:
+            if rebuilds is not None:
+                self._require_no_rebuild(connection, plan.subscription)
             inserted = connection.execute(insert(self._tables.replay).values(values))
             number = cast("Sequence[int]", inserted.inserted_primary_key)[0]
             detail = {"total": plan.total, "include_effects": plan.include_effects}
@@ -154,6 +157,11 @@ class Replays:
         if row is None:
             raise _unknown(number)
         return make_replay(row)
+
+    def find_first(self) -> int:
+        """The first position of the log; 1 unless it was pruned, or where it is empty."""
+        found = self._log.find_range()
+        return 1 if found is None else found[0]
 
     def pause(self, number: int, *, actor: str, reason: str = "") -> bool:
         """Hand nothing over any more until it is resumed; whether that is a change.
@@ -206,7 +214,7 @@ class Replays:
             self._write_down(connection, action, target, actor=actor, reason=reason, detail=detail)
         return True
 
-    def _find_policies(self, subscription: str, policies: Policies | None) -> Policies:
+    def _find_policies(self, subscription: str) -> Policies:
         table = self._tables.subscription
         with self._store.reading() as connection:
             rows = connection.execute(select(table.c.name, table.c.types)).all()
@@ -214,8 +222,6 @@ class Replays:
         if subscription in known:
             found: Policies = json.loads(known[subscription])
             return found
-        if policies is not None:
-            return policies
         raise UnknownName(
             f"there is no subscription {subscription!r} (known: {', '.join(known) or 'none'}): "
             "it comes into being when `router serve` or `router worker` first loads its plugin. "
@@ -239,13 +245,16 @@ class Replays:
         with self._store.reading() as connection:
             return connection.scalars(query.order_by(table.id)).all()
 
-    def _require_no_rebuild(self, plan: Plan) -> None:
-        for number in plan.overlapping:
-            if self.find(number).is_rebuild:
-                raise Refused(
-                    f"{plan.subscription!r} is being rebuilt already: wait for replay {number}, or "
-                    f"cancel it with `router replay cancel {number}`"
-                )
+    def _require_no_rebuild(self, connection: Connection, subscription: str) -> None:
+        table = self._tables.replay.c
+        mine = table.subscription == subscription, table.state.not_in(FINISHED)
+        query = select(table.id).where(*mine, table.rebuilds.is_not(None))
+        number = connection.scalars(query).first()
+        if number is not None:
+            raise Refused(
+                f"{subscription!r} is being rebuilt already: wait for replay {number}, or cancel "
+                f"it with `router replay cancel {number}`"
+            )
 
     def _write_down(
         self,
@@ -270,3 +279,10 @@ class Replays:
 
 def _unknown(number: int) -> UnknownName:
     return UnknownName(f"there is no replay {number}: `router replay list` shows all")
+
+
+def _require_sensible(*, rate: float | None, concurrency: int | None) -> None:
+    if rate is not None and not (rate > 0 and math.isfinite(rate)):
+        raise RouterError(f"a replay goes at some events a second, more than 0; {rate:g} is none")
+    if concurrency is not None and concurrency < 1:
+        raise RouterError(f"a replay makes at least 1 call at a time, not {concurrency}")

@@ -7,7 +7,7 @@ from typing import TypedDict, TypeVar, Unpack
 
 from router.filters import Filter
 from router.log import EVERYTHING
-from router.rebuilds import find_tables
+from router.rebuilds import find_tables, plan_rebuild
 from router.replay import Policies, Replays
 from router.replay_record import Replay
 from router.subscriptions import Subscription
@@ -69,9 +69,10 @@ class ReplayHandle:
     async def result(self) -> Replay:
         """Wait until it has ended, and return it as it stands then: see ``state`` and ``failed``.
 
-        It ends only where a worker runs its subscription.
+        It ends only where a worker runs its subscription. A rebuild that has paused itself is
+        returned, too: see ``last_error``.
         """
-        while not (found := await self.progress()).is_finished:
+        while not (found := await self.progress()).is_at_rest:
             await asyncio.sleep(POLL)
         return found
 
@@ -110,6 +111,9 @@ async def start_replay(
         policies: What its handlers want, by type, if no worker has ever run it.
         how: The rest.
     """
+    unknown = how.keys() - ReplayOptions.__annotations__.keys()
+    if unknown:  # what is left out of the choice would be replayed
+        raise TypeError(f"a replay has no option {', '.join(sorted(unknown))}")
     actor = how.get("actor", "")
 
     def begin() -> Replay:
@@ -134,9 +138,16 @@ async def start_replay(
 
 
 async def start_rebuild(
-    replays: Replays, subscription: Subscription, *, reason: str, actor: str
+    replays: Replays, subscription: Subscription, *, reason: str, actor: str, is_partial: bool
 ) -> ReplayHandle:
     """Start to fill the tables of a plugin anew, and return the replay that does it.
+
+    Args:
+        replays: Where it is put on record.
+        subscription: Whose.
+        reason: Why.
+        actor: Who wants it, for the record.
+        is_partial: Whether it may be done though the log was pruned.
 
     Raises:
         RouterError: Its tables cannot be rebuilt; says why.
@@ -144,7 +155,7 @@ async def start_rebuild(
     tables = find_tables(subscription)
 
     def begin() -> Replay:
-        plan = replays.plan(subscription.name, include_effects=True)
+        plan = plan_rebuild(replays, subscription, is_partial=is_partial)
         return replays.start(plan, reason=reason, by=actor, rebuilds=tables)
 
     started = await asyncio.to_thread(begin)

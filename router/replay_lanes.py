@@ -1,16 +1,13 @@
 """The lanes of a replay: made when it begins, once more for what failed in it, and cleared away."""
 
-import json
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from router import fresh_tables
 from router.claims import LIVE
 from router.errors import RouterError
 from router.parking import RETRY
 from router.replay_states import DONE, OVER, RUNNING
-from router.schema import Tables
 from router.store import Store
 
 
@@ -77,12 +74,6 @@ def reopen(connection: Connection, store: Store, number: int) -> None:
         connection.execute(update(table).where(table.c.id == number).values(**again))
 
 
-def forget_tables(connection: Connection, tables: Tables, number: int) -> None:
-    """Note that there are no tables any more that a rebuild has to care for."""
-    table = tables.replay
-    connection.execute(update(table).where(table.c.id == number).values(rebuilds="[]"))
-
-
 def clear(connection: Connection, store: Store, number: int) -> None:
     """Strike off the lanes that nobody owns of a replay that was ended before its time.
 
@@ -95,12 +86,6 @@ def clear(connection: Connection, store: Store, number: int) -> None:
     connection.execute(delete(lane).where(lane.c.run == number, is_free))
     if connection.scalars(select(lane.c.run).where(lane.c.run == number).limit(1)).first():
         return  # its owner lets go of it in a moment
-    row = connection.execute(select(tables.replay).where(tables.replay.c.id == number)).one()
-    if row.rebuilds:
-        fresh_tables.drop_fresh(
-            connection, fresh_tables.name_fresh(json.loads(row.rebuilds), number)
-        )
-        forget_tables(connection, tables, number)
     waiting = select(parked.c.position).where(parked.c.run == number, parked.c.state == RETRY)
     attempt = tables.attempt.c
     connection.execute(

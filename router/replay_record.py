@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, func, select
 from router.events import from_micros
 from router.filters import Filter
 from router.parking import RETRY
-from router.replay_states import FINISHED
+from router.replay_states import FINISHED, PAUSED
 from router.schema import Tables
 
 
@@ -67,6 +67,11 @@ class Replay(msgspec.Struct, frozen=True):
     def is_finished(self) -> bool:
         """Whether it has come to an end, of whatever kind."""
         return self.state in FINISHED
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has ended, or was paused for a reason of its own: see ``last_error``."""
+        return self.is_finished or (self.state == PAUSED and self.last_error is not None)
 
     def as_dict(self) -> dict[str, object]:
         """The replay as lists show it."""

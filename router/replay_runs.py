@@ -1,6 +1,7 @@
 """What a worker does to the record of the replays that it carries out."""
 
 import json
+import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from router.lanes import Lane
 from router.replay_record import Replay, make_replay, select_replays
 from router.replay_states import DONE, FAILED, FINISHED, OVER, PLANNED, RUNNING
 from router.store import Store
+
+SWEEP = 0.3  # seconds in which tables are done away with at a time
+BREATH = 0.005  # seconds between two transactions
 
 
 class ReplayRuns:
@@ -27,10 +31,7 @@ class ReplayRuns:
         What the owners of ended ones have left behind is cleared away.
         """
         table, lane = self._tables.replay, self._tables.lane
-        has_tables = table.c.rebuilds.is_not(None) & (table.c.rebuilds != "[]")
-        has_lanes = exists().where(lane.c.run == table.c.id)
-        is_left = table.c.state.in_(OVER) & (has_lanes | has_tables)
-        is_left |= (table.c.state == DONE) & has_tables
+        is_left = table.c.state.in_(OVER) & exists().where(lane.c.run == table.c.id)
         query = (
             select(table)
             .where(table.c.subscription.in_(subscriptions))
@@ -44,10 +45,6 @@ class ReplayRuns:
             for row in connection.execute(query).all():
                 if row.state == PLANNED:
                     self._begin(connection, row)
-                elif row.state == DONE:
-                    names = fresh_tables.name_fresh(json.loads(row.rebuilds), row.id)
-                    fresh_tables.drop_old(connection, names)
-                    replay_lanes.forget_tables(connection, self._tables, row.id)
                 else:
                     replay_lanes.clear(connection, self._store, row.id)
 
@@ -56,6 +53,28 @@ class ReplayRuns:
         started = {"state": RUNNING, "started_at": self._store.now()}
         table = self._tables.replay
         connection.execute(update(table).where(table.c.id == row.id).values(**started))
+
+    def sweep(self, subscriptions: Sequence[str]) -> None:
+        """Do away, for a moment, with the tables that rebuilds which have ended have left."""
+        table, lane = self._tables.replay, self._tables.lane
+        query = select(table.c.id, table.c.rebuilds, table.c.state).where(
+            table.c.subscription.in_(subscriptions),
+            table.c.state.in_(FINISHED),
+            table.c.rebuilds.is_not(None) & (table.c.rebuilds != "[]"),
+            ~exists().where(lane.c.run == table.c.id),
+        )
+        with self._store.reading() as connection:
+            rows = connection.execute(query).all()
+        end = time.monotonic() + SWEEP
+        for row in rows:
+            names = fresh_tables.name_fresh(json.loads(row.rebuilds), row.id)
+            while time.monotonic() < end:
+                with self._store.writing(lasting=False) as connection:
+                    if fresh_tables.drop_some(connection, names, is_old=row.state == DONE):
+                        over = update(table).where(table.c.id == row.id)
+                        connection.execute(over.values(rebuilds="[]"))
+                        break
+                time.sleep(BREATH)  # others get their turn
 
     def find(self, number: int) -> Replay:
         """Return the replay of a lane."""

@@ -45,6 +45,16 @@ def read(connection: Connection, table: str) -> list[int]:
     return list(connection.scalars(select(column("id")).select_from(sql_table(table))))
 
 
+def drop(store: Store, *, is_old: bool) -> int:
+    """Drop what is not wanted any more, and return how many transactions that took."""
+    transactions, is_over = 0, False
+    while not is_over:
+        with store.writing() as connection:
+            is_over = fresh_tables.drop_some(connection, NAMES, is_old=is_old)
+        transactions += 1
+    return transactions
+
+
 @pytest.mark.parametrize(
     ("statement", "renamed"),
     [
@@ -56,6 +66,15 @@ def read(connection: Connection, table: str) -> list[int]:
         ("SELECT 'model', 'it''s model' FROM model", "SELECT 'model', 'it''s model' FROM model__7"),
         ("-- model\nDELETE FROM model", "-- model\nDELETE FROM model__7"),
         ("/* model\nmodel */ SELECT 1", "/* model\nmodel */ SELECT 1"),
+        (
+            'SELECT 1 AS "it\'s", 2 AS "a--b" FROM model',
+            'SELECT 1 AS "it\'s", 2 AS "a--b" FROM model__7',
+        ),
+        (
+            'SELECT "the model" FROM [model], `model`',
+            'SELECT "the model" FROM [model__7], `model__7`',
+        ),
+        ("SELECT :model, %(model)s FROM model", "SELECT :model, %(model)s FROM model__7"),
     ],
 )
 def test_statements_are_about_the_fresh_tables(statement: str, renamed: str) -> None:
@@ -88,8 +107,7 @@ def test_they_take_the_place_of_the_old_ones(store: Store, metadata: MetaData) -
         fresh_tables.put_in_place(connection, NAMES)
     with store.reading() as connection:
         assert read(connection, "model") == read(connection, "looking") == [2]
-    with store.writing() as connection:
-        fresh_tables.drop_old(connection, NAMES)
+    drop(store, is_old=True)
     with store.reading() as connection:
         left = [one for one in inspect(connection).get_table_names() if one.startswith("model")]
     assert left == ["model", "model_count"]
@@ -114,15 +132,27 @@ def test_a_change_of_names_can_be_taken_back(store: Store, metadata: MetaData) -
 
 
 def test_what_came_to_nothing_is_dropped(store: Store, metadata: MetaData) -> None:
-    """The fresh tables go, if they are there; the others stay."""
-    for _ in range(2):
-        with store.writing() as connection:
-            fresh_tables.drop_fresh(connection, NAMES)
+    """The fresh tables go, if they are there, some rows at a time; the others stay."""
+    assert drop(store, is_old=False) == 1
     with store.writing() as connection:
         fresh_tables.create(connection, metadata, NAMES)
-        fresh_tables.drop_fresh(connection, NAMES)
+        rows = [{"id": number, "subject": "x"} for number in range(fresh_tables.ROWS + 1)]
+        table = Table("model__7", MetaData(), autoload_with=connection)
+        connection.execute(table.insert(), rows)
+    assert drop(store, is_old=False) == 2
+    with store.reading() as connection:
         assert inspect(connection).has_table("model")
         assert not inspect(connection).has_table("model__7")
+
+
+def test_an_old_table_that_is_gone_is_not_missed(store: Store, metadata: MetaData) -> None:
+    """Somebody may have dropped it, since nobody read it: the fresh one takes the place."""
+    with store.writing() as connection:
+        fresh_tables.create(connection, metadata, NAMES)
+        connection.exec_driver_sql("DROP TABLE model")
+        fresh_tables.put_in_place(connection, NAMES)
+    with store.reading() as connection:
+        assert read(connection, "model") == []
 
 
 def test_what_stands_in_the_way_is_named(metadata: MetaData) -> None:

@@ -17,7 +17,7 @@ from router.filters import DeadFilter
 from router.hookspecs import ReplayPolicy, hookimpl
 from router.log import EventLog
 from router.options import Options, RetryOptions
-from router.rebuilds import find_rebuild_objection
+from router.rebuilds import find_rebuild_objection, plan_rebuild
 from router.replay import Replays
 from router.replay_plan import Refused
 from router.replay_record import Replay
@@ -224,6 +224,71 @@ async def test_one_rebuild_at_a_time(log: EventLog, model: Model) -> None:
     number = rebuild(log)
     with pytest.raises(Refused, match=f"being rebuilt already: wait for replay {number}"):
         rebuild(log)
+
+
+@in_loop
+async def test_types_that_were_added_end_a_rebuild(log: EventLog, model: Model) -> None:
+    """It was planned for what the plugin handled then: the new tables would lack the rest."""
+    append_messages(log, ["ana"])
+    async with dispatching(log, model.subscribe()):
+        await until(lambda: len(read(log)) == 1)
+    replays = Replays(log)
+    older: Mapping[str, ReplayPolicy] = {"message": "allow"}
+    plan = replays.plan("crm", include_effects=True, policies=older)
+    number = replays.start(plan, reason="", by="", rebuilds=["model"]).id
+    async with dispatching(log, model.subscribe()):
+        failed = await until_state(log, number, "failed")
+    assert "handles other types by now" in str(failed.last_error)
+
+
+@in_loop
+async def test_an_old_table_that_is_gone_keeps_no_rebuild_from_ending(
+    log: EventLog, model: Model
+) -> None:
+    """Live delivery fails without it; the rebuild brings it back."""
+    append_messages(log, ["ana", "ben"])
+    async with dispatching(log, model.subscribe()):
+        await until(lambda: len(read(log)) == 2)
+        with log.store.writing() as connection:
+            connection.exec_driver_sql("DROP TABLE model")
+        await until_state(log, rebuild(log), "done")
+        assert list(read(log)) == [1, 2]
+
+
+@in_loop
+async def test_what_hinders_a_switch_is_said_and_tried_again(
+    log: EventLog, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live delivery goes on meanwhile, and the reason is on record."""
+    append_messages(log, ["ana", "ben"])
+    monkeypatch.setattr("router.rebuilds.REST", 0.01)
+
+    def fail(*_: object) -> None:
+        raise ValueError("out of order")
+
+    async with dispatching(log, model.subscribe()) as dispatcher:
+        await until(lambda: len(read(log)) == 2)
+        with monkeypatch.context() as broken:
+            broken.setattr("router.fresh_tables.put_in_place", fail)
+            number = rebuild(log)
+            await until(lambda: Replays(log).find(number).last_error is not None)
+            append_messages(log, ["ana"])
+            dispatcher.wake()
+            await until(lambda: len(read(log)) == 3)
+        done = await until_state(log, number, "done")
+        assert list(read(log)) == [1, 2, 3]
+    assert done.last_error is None
+
+
+def test_a_pruned_log_is_not_rebuilt_from_unasked(log: EventLog, model: Model) -> None:
+    """What the tables know of the events that are gone would be lost."""
+    append_messages(log, ["ana", "ben"])
+    event = log.store.tables.event
+    with log.store.writing() as connection:
+        connection.execute(event.delete().where(event.c.position == 1))
+    with pytest.raises(RouterError, match="begins at position 2, since it was pruned"):
+        plan_rebuild(Replays(log), model.subscribe(), is_partial=False)
+    assert plan_rebuild(Replays(log), model.subscribe(), is_partial=True).total == 1
 
 
 @in_loop

@@ -153,3 +153,33 @@ async def test_what_must_not_be_replayed_is_refused(router: Router) -> None:
     with pytest.raises(UnknownName, match="there is no subscription 'crn'"):
         await router.replay("crn")
     assert router.replays.list(limit=9) == []
+
+
+@in_loop
+async def test_an_option_that_does_not_exist_is_an_error(router: Router) -> None:
+    """What was meant to narrow a replay down must not widen it."""
+    with pytest.raises(TypeError, match="a replay has no option frist"):
+        await router.replay("crm", frist=3)  # type: ignore[call-arg]
+    assert router.replays.list(limit=1) == []
+
+
+@in_loop
+@pytest.mark.parametrize(
+    ("rate", "concurrency"), [(0, None), (-1, None), (float("nan"), None), (None, 0)]
+)
+async def test_limits_are_more_than_nothing(
+    router: Router, rate: float | None, concurrency: int | None
+) -> None:
+    """A replay that could never end is not started."""
+    with pytest.raises(RouterError, match="a replay "):
+        await router.replay("crm", rate=rate, concurrency=concurrency)
+    assert router.replays.list(limit=1) == []
+
+
+@in_loop
+async def test_what_keeps_no_tables_is_not_rebuilt(router: Router) -> None:
+    """The reason is said, and so is which plugins there are not."""
+    with pytest.raises(RouterError, match="'crm' cannot be rebuilt: only a plugin whose handlers"):
+        await router.rebuild("crm")
+    with pytest.raises(UnknownName, match="no plugin 'crn'"):
+        await router.rebuild("crn")

@@ -12,6 +12,7 @@ from router.errors import UnknownName
 from router.log import EventLog
 from router.replay import Replays
 from router.replay_record import Replay
+from router.replay_states import PAUSED as HALTED
 from router.replay_states import PLANNED, RUNNING
 from router.status import Status
 
@@ -30,7 +31,8 @@ def follow(
 ) -> Replay:
     """Return the replay once it has ended, and tell on stderr how it goes until then.
 
-    Ctrl-C leaves it running.
+    One that has paused itself is returned, too, since it waits for an operator. Ctrl-C leaves it
+    running.
 
     Args:
         log: Where it is on record.
@@ -38,17 +40,19 @@ def follow(
         sleep: Waits for some seconds.
         clock: Seconds, by which its speed is taken.
     """
-    replays, found, line, looks = Replays(log), started, "", 0
+    replays, found, line, looks, is_told = Replays(log), started, "", 0, False
     samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
     try:
-        while not found.is_finished:
+        while not found.is_at_rest:
             samples.append((clock(), found.done + found.failed))
             line = _tell(_describe(found) + _estimate(found, samples), before=line)
             sleep(POLL)
             looks += 1
             found = replays.find(started.id)
-            if looks == PATIENCE and (why := _explain(log, found)):
+            is_late = looks == PATIENCE or (found.state == HALTED and not found.is_at_rest)
+            if is_late and not is_told and (why := _explain(log, found)):
                 note(f"\n{why}" if sys.stderr.isatty() else why)
+                is_told = True
     except KeyboardInterrupt:
         note(f"\nReplay {started.id} goes on: router replay show {started.id}")
         raise
@@ -58,6 +62,7 @@ def follow(
 
 def _describe(found: Replay) -> str:
     settled = f"{found.done} done, {found.failed} failed of {found.total}"
+    settled += f", {found.retrying} wait for another attempt" if found.retrying else ""
     why = f" ({found.last_error})" if found.last_error else ""
     return f"replay {found.id} {found.state}: {settled}{why}"
 
@@ -65,13 +70,14 @@ def _describe(found: Replay) -> str:
 def _estimate(found: Replay, samples: deque[tuple[float, int]]) -> str:
     """Return a bar, the speed and the time left, as far as they are known."""
     settled = found.done + found.failed
-    full = WIDTH * settled // found.total if found.total else 0
+    total = max(found.total, settled)  # a rebuild goes on beyond what it was planned for
+    full = WIDTH * settled // total if total else 0
     bar = f"  [{'#' * full}{'-' * (WIDTH - full)}]"
     (began, before), (now, after) = samples[0], samples[-1]
     if found.state != RUNNING or after == before or now <= began:
         return bar
     speed = (after - before) / (now - began)
-    return f"{bar} {speed:,.0f}/s, {_span((found.total - settled) / speed)} left"
+    return f"{bar} {speed:,.0f}/s, {_span((total - settled) / speed)} left"
 
 
 def _span(seconds: float) -> str:
@@ -95,6 +101,8 @@ def _tell(line: str, *, before: str, is_last: bool = False) -> str:
 def _explain(log: EventLog, found: Replay) -> str:
     """Return what a replay waits for; nothing where it goes on."""
     name = found.subscription
+    if found.state == HALTED:
+        return f"Replay {found.id} is paused: router replay resume {found.id}"
     try:
         state = Status(log.store).subscription(name).state
     except UnknownName:

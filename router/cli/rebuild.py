@@ -11,7 +11,7 @@ from router.cli.replay import read_rate
 from router.cli.settings import load_host, opened_log, plugins_dir, with_config
 from router.config import Config
 from router.errors import UnknownName
-from router.rebuilds import find_tables
+from router.rebuilds import find_tables, plan_rebuild
 from router.replay import Replays
 from router.replay_states import DONE
 from router.subscriptions import Subscription
@@ -21,6 +21,7 @@ from router.subscriptions import Subscription
 @click.argument("subscription")
 @click.option("--rate", type=read_rate, metavar="N", help="At most so many events a second.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; handlers see it, too.")
+@click.option("--partial", is_flag=True, help="Although old events were pruned, and are missed.")
 @plugins_dir
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 1 if it does not succeed.")
 @bulk.dry_run_option
@@ -33,6 +34,7 @@ def rebuild(
     subscription: str,
     rate: float | None,
     reason: str,
+    partial: bool,
     wait: bool,
     dry_run: bool,
     yes: bool,
@@ -43,10 +45,11 @@ def rebuild(
     Its plugin keeps them up to date meanwhile. When the new ones are complete they take the place
     of the old ones, all at once. `router replay show|pause|resume|cancel ID` is for rebuilds, too.
     """
-    tables = find_tables(_choose(found, subscription))
+    chosen = _choose(found, subscription)
+    tables = find_tables(chosen)
     with opened_log(found) as log:
         replays = Replays(log)
-        plan = replays.plan(subscription, include_effects=True)
+        plan = plan_rebuild(replays, chosen, is_partial=partial)
         plan.require_allowed()
         if dry_run and as_json:
             by_type = dict(plan.by_type)
@@ -80,6 +83,6 @@ def _choose(found: Config, name: str) -> Subscription:
         names = ", ".join(known) or "none"
         raise UnknownName(
             f"there is no plugin {name!r} that handles events (loaded: {names}): "
-            "`router plugins list` shows them"
+            "`router plugins list` shows them; --plugins-dir adds those of a folder"
         )
     return known[name]

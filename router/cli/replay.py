@@ -107,6 +107,8 @@ def start(
 
     A worker carries it out, and it survives restarts.
     """
+    if end is not None and end < first:
+        raise click.UsageError(f"A range from {first} to before {end} holds nothing.")
     with opened_log(found) as log:
         replays = Replays(log)
         plan = replays.plan(
@@ -163,11 +165,13 @@ def show(log: EventLog, *, number: int, is_followed: bool, as_json: bool) -> Non
     """Show one replay, and what came of its events by type."""
     found = Replays(log).find(number)
     if is_followed:
-        _follow(log, found, as_json=as_json)
-    elif as_json:
+        found = follow(log, found, sleep=time.sleep, clock=time.monotonic)
+    if as_json:
         output.print_json(found.as_details())
     else:
         _print_details(found)
+    if is_followed:
+        _require_success(found)
 
 
 def _choose(log: EventLog, matching: Filter, events: tuple[str, ...]) -> Filter:
@@ -185,7 +189,7 @@ def _look_up(found: Config, name: str) -> Policies:
         names = ", ".join(known) or "none"
         raise UnknownName(
             f"there is no plugin {name!r} that handles events (loaded: {names}): "
-            "`router plugins list` shows them"
+            "`router plugins list` shows them; --plugins-dir adds those of a folder"
         )
     return known[name]
 
@@ -206,6 +210,10 @@ def _follow(log: EventLog, started: Replay, *, as_json: bool) -> None:
     ended = follow(log, started, sleep=time.sleep, clock=time.monotonic)
     if as_json:
         output.print_json(ended.as_dict())
+    _require_success(ended)
+
+
+def _require_success(ended: Replay) -> None:
     if ended.failed or ended.state != DONE:
         raise click.exceptions.Exit(1)
 

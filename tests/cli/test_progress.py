@@ -141,6 +141,7 @@ def test_a_terminal_sees_how_fast_it_goes(
 
 NO_WORKER = "No worker has taken it up: is `router serve` or `router worker` running, with crm?\n"
 PAUSED = "crm is paused: router subscriptions resume crm\n"
+HALTED = "Replay 1 is paused: router replay resume 1\n"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ PAUSED = "crm is paused: router subscriptions resume crm\n"
         ("planned", "paused", PAUSED),
         ("running", "paused", PAUSED),
         ("running", "active", ""),
-        ("paused", "paused", ""),
+        ("paused", "active", HALTED),
     ],
 )
 def test_who_waits_long_is_told_what_for(
@@ -162,7 +163,7 @@ def test_who_waits_long_is_told_what_for(
     subscription: str | None,
     why: str,
 ) -> None:
-    """Once, after so many looks; nothing is said where it goes on."""
+    """Once, after so many looks, or at once if it was paused; nothing where it goes on."""
     started, told = start_replay(full), []
     set_replay(full, state=state)
     if subscription is None:  # it was never run
@@ -178,7 +179,8 @@ def test_who_waits_long_is_told_what_for(
 
     follow(full, started, sleep=sleep, clock=lambda: 0.0)
 
-    assert [index for index, text in enumerate(told) if text] == ([PATIENCE] if why else [])
+    at = 1 if why == HALTED else PATIENCE
+    assert [index for index, text in enumerate(told) if text] == ([at] if why else [])
     assert "".join(told) == why
 
 
@@ -197,3 +199,40 @@ def test_a_note_has_a_line_of_its_own(full: EventLog, monkeypatch: pytest.Monkey
     follow(full, started, sleep=sleep, clock=lambda: 0.0)
 
     assert f"\n{NO_WORKER}\r" in terminal.getvalue()
+
+
+def test_a_rebuild_that_waits_for_an_operator_is_not_waited_for(
+    full: EventLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has paused itself, and says why."""
+    started = start_replay(full)
+    table = full.store.tables.replay
+
+    def sleep(_seconds: float) -> None:
+        with full.store.writing() as connection:
+            connection.execute(table.update().values(state="paused", last_error="1 event failed"))
+
+    assert follow(full, started, sleep=sleep, clock=lambda: 0.0).state == "paused"
+    assert capsys.readouterr().err == "replay 1 paused: 0 done, 0 failed of 2 (1 event failed)\n"
+
+
+def test_a_rebuild_may_go_on_beyond_its_plan(
+    full: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the bar is full, and no time is left."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    started = start_replay(full)
+    table = full.store.tables.replay
+    ticks = iter(range(100))
+
+    def sleep(_seconds: float) -> None:
+        state = "running" if next(ticks) < 3 else "done"
+        with full.store.writing() as connection:
+            connection.execute(table.update().values(state=state, done=table.c.done + 3))
+
+    follow(full, started, sleep=sleep, clock=lambda: float(next(ticks)))
+
+    assert f"[{'#' * 20}] " in terminal.getvalue()
+    assert "0 s left" in terminal.getvalue()
+    assert "-1" not in terminal.getvalue()

@@ -125,11 +125,13 @@ def test_an_unknown_plugin_is_a_failure(filled: EventLog, run: Run) -> None:
     assert "`router plugins list`" in result.err
 
 
-def test_what_has_run_is_known_by_what_is_on_record(full: EventLog, run: Run) -> None:
-    """A plugin that is changed meanwhile counts once it has run."""
+def test_with_new_the_plugin_at_hand_counts(full: EventLog, run: Run) -> None:
+    """What has run before may have changed; without --new it is what the last worker saw."""
     (Path.cwd() / "crm.py").write_text(HANDLERS.replace("on_sent", "on_read"))
 
-    assert run(*NEW, "--dry-run", "--json").data["by_type"] == {"message": 3, "sent": 1}
+    assert run(*NEW, "--dry-run", "--json").data["by_type"] == {"message": 3}
+    old = run(*START, "--dry-run", "--json")
+    assert old.data["by_type"] == {"message": 3, "sent": 1}
 
 
 def test_a_broken_plugin_is_a_failure(filled: EventLog, run: Run, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_what_has_ended_is_not_waited_for(
     else:
         end_replay(full)
     result = run("replay", "show", "1", "--follow")
-    assert (result.code, result.out) == (code, "")
+    assert (result.code, result.out) == (code, run("replay", "show", "1").out)
     assert result.err.startswith(f"replay 1 {'cancelled' if is_cancelled else 'done'}: ")
 
 
