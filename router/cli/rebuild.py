@@ -4,17 +4,14 @@ import time
 
 import click
 
-from router.assembly import make_subscriptions
 from router.cli import bulk, output
 from router.cli.progress import follow
 from router.cli.replay import read_rate
-from router.cli.settings import load_host, opened_log, plugins_dir, with_config
+from router.cli.settings import load_subscription, opened_log, plugins_dir, with_config
 from router.config import Config
-from router.errors import UnknownName
 from router.rebuilds import find_tables, plan_rebuild
 from router.replay import Replays
 from router.replay_states import DONE
-from router.subscriptions import Subscription
 
 
 @click.command()
@@ -45,7 +42,7 @@ def rebuild(
     Its plugin keeps them up to date meanwhile. When the new ones are complete they take the place
     of the old ones, all at once. `router replay show|pause|resume|cancel ID` is for rebuilds, too.
     """
-    chosen = _choose(found, subscription)
+    chosen = load_subscription(found, subscription)
     tables = find_tables(chosen)
     with opened_log(found) as log:
         replays = Replays(log)
@@ -73,16 +70,3 @@ def rebuild(
             output.print_json(started.as_dict())
         if wait and started.state != DONE:
             raise click.exceptions.Exit(1)
-
-
-def _choose(found: Config, name: str) -> Subscription:
-    host = load_host(found)
-    host.require_sound()
-    known = {one.name: one for one in make_subscriptions(host, found.subscriptions)}
-    if name not in known:
-        names = ", ".join(known) or "none"
-        raise UnknownName(
-            f"there is no plugin {name!r} that handles events (loaded: {names}): "
-            "`router plugins list` shows them; --plugins-dir adds those of a folder"
-        )
-    return known[name]

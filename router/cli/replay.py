@@ -7,15 +7,13 @@ from collections.abc import Mapping
 import click
 import msgspec
 
-from router.assembly import make_subscriptions
 from router.cli import bulk, output, replay_steering, selection
 from router.cli.progress import follow
-from router.cli.settings import load_host, opened_log, plugins_dir, with_config, with_log
+from router.cli.settings import load_subscription, opened_log, plugins_dir, with_config, with_log
 from router.config import Config
-from router.errors import UnknownName
 from router.filters import Filter
 from router.log import EventLog
-from router.replay import Policies, Replays
+from router.replay import Replays
 from router.replay_plan import Plan
 from router.replay_record import Replay
 from router.replay_states import DONE
@@ -117,7 +115,7 @@ def start(
             end=end,
             matching=_choose(log, matching, events),
             include_effects=include_effects,
-            policies=_look_up(found, subscription) if new else None,
+            policies=load_subscription(found, subscription).policies if new else None,
         )
         if dry_run:
             _print_plan(plan, as_json=as_json)
@@ -178,20 +176,6 @@ def _choose(log: EventLog, matching: Filter, events: tuple[str, ...]) -> Filter:
     """Return the filter that also chooses these events, by id."""
     ids = tuple(dict.fromkeys(log.find(name).id for name in events))
     return msgspec.structs.replace(matching, ids=ids)
-
-
-def _look_up(found: Config, name: str) -> Policies:
-    """Return what the handlers of an installed plugin want to become of each type."""
-    host = load_host(found)
-    host.require_sound()
-    known = {one.name: one.policies for one in make_subscriptions(host, found.subscriptions)}
-    if name not in known:
-        names = ", ".join(known) or "none"
-        raise UnknownName(
-            f"there is no plugin {name!r} that handles events (loaded: {names}): "
-            "`router plugins list` shows them; --plugins-dir adds those of a folder"
-        )
-    return known[name]
 
 
 def _require_consent(plan: Plan, *, yes: bool) -> None:

@@ -10,12 +10,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 import click
 
 from router import config
+from router.assembly import make_subscriptions
 from router.config import Config
-from router.errors import RouterError
+from router.errors import RouterError, UnknownName
 from router.host import Host
 from router.log import EventLog
 from router.secrets import Secret
 from router.store import Store
+from router.subscriptions import Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,6 +72,24 @@ plugins_dir = click.option(
 def load_host(found: Config) -> Host:
     """Return all plugins that there are, sound or broken."""
     return Host.load(directories=found.plugins_dir, configured=found.plugins)
+
+
+def load_subscription(found: Config, name: str) -> Subscription:
+    """Return the subscription of a plugin that is at hand, as it is now.
+
+    Raises:
+        UnknownName: There is no such plugin, or it handles no events.
+    """
+    host = load_host(found)
+    host.require_sound()
+    known = {one.name: one for one in make_subscriptions(host, found.subscriptions)}
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise UnknownName(
+            f"there is no plugin {name!r} that handles events (loaded: {names}): "
+            "`router plugins list` shows them; --plugins-dir adds those of a folder"
+        )
+    return known[name]
 
 
 def open_store(found: Config, *, create: bool = False) -> Store:
