@@ -5,15 +5,6 @@ from collections.abc import Mapping, Sequence
 from tests.faults.delivery_mutants import Change
 
 MUTANTS: Mapping[str, Sequence[Change]] = {
-    "replay sets the live checkpoint back": [
-        Change(
-            "replay_lanes.py",
-            "    missing = [",
-            "    connection.execute(update(lane).where(lane.c.subscription == row.subscription)"
-            ".values(checkpoint=after))\n"
-            "    missing = [",
-        )
-    ],
     "replay moves the live checkpoint on": [
         Change(
             "replay_lanes.py",
@@ -37,13 +28,6 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
             'table.id.in_(numbers), table.state.in_((RUNNING, "paused"))',
         )
     ],
-    "paused replay taken up": [
-        Change(
-            "claims.py",
-            "replay.c.state == RUNNING",
-            'replay.c.state.in_((RUNNING, "paused"))',
-        )
-    ],
     "turns not shared between live and replay": [
         Change(
             "opening.py",
@@ -51,27 +35,11 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
             "turns=Turns() if replay else self._turns[lane.subscription]",
         )
     ],
-    "turns not shared between replays": [
-        Change(
-            "opening.py",
-            "turns=self._turns[lane.subscription]",
-            "turns=self._turns.setdefault(str(lane.run), Turns())"
-            " if lane.run > 1 else self._turns[lane.subscription]",
-        )
-    ],
     "cancelled replay goes on": [
         Change(
             "replay_runs.py",
             "table.id.in_(numbers), table.state == RUNNING",
             'table.id.in_(numbers), table.state.in_((RUNNING, "cancelled"))',
-        )
-    ],
-    "retries of a cancelled replay kept": [
-        Change(
-            "replay_lanes.py",
-            "    connection.execute(delete(parked).where(parked.c.run == number, "
-            "parked.c.state == RETRY))\n",
-            "",
         )
     ],
 }
