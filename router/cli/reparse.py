@@ -53,7 +53,7 @@ def reparse(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Split stored notifications again, and append the events that the log does not know.
+    """Split stored notifications again, and append what the log does not know.
 
     Do so after an adapter was corrected, and the service runs with the correction. Exits 3 where
     the adapter could not split some of them.
