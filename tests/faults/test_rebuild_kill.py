@@ -178,6 +178,7 @@ def test_a_rebuild_survives_a_kill_and_is_seen_by_nobody_before_it_is_whole(fold
                     took = time.monotonic() - began
                     live = log.head()
                     wait_for(lambda: checkpoint() > live)  # what comes later goes the same way
+                    wait_for(lambda: replays.find(number).rebuilds == ())  # the old tables are gone
                     other.stop()
         found = replays.find(number)
         head = log.head()
