@@ -94,6 +94,7 @@ class Dispatcher:
             claim=self._claim,
             stopping=self._stopping,
         )
+        self._has_tables_left = False  # by rebuilds that have ended
         self._held: set[Key] = set()  # what is claimed and not given back
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -162,7 +163,8 @@ class Dispatcher:
                 await self._heed()
                 await self._claim()
                 await self._rebuilds.look()
-                await self._store(partial(self._runs.sweep, list(self._subscriptions)))
+                if self._has_tables_left:
+                    await self._store(partial(self._runs.sweep, list(self._subscriptions)))
             except RouterError as error:
                 logger.warning("what is to be done was not looked at: %s", error)
             except Exception as error:
@@ -187,7 +189,7 @@ class Dispatcher:
     async def _claim(self) -> None:
         free = self._subscriptions.keys() - self._rebuilds.halted
         names = [name for name in free if self._rests.is_over(name)]
-        await self._store(partial(self._runs.take_up, names))
+        self._has_tables_left = await self._store(partial(self._runs.take_up, names))
         claim = partial(self._lanes.claim, names, held=frozenset(self._held))
         for lane in await self._store(claim):
             self._held.add(lane.key)

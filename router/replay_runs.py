@@ -24,14 +24,20 @@ class ReplayRuns:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tables = store.tables
+        rebuilds = store.tables.replay.c.rebuilds
+        self._has_tables = rebuilds.is_not(None) & (rebuilds != "[]")
 
-    def take_up(self, subscriptions: Sequence[str]) -> None:
+    def take_up(self, subscriptions: Sequence[str]) -> bool:
         """Make the lanes of the replays that are planned for ``subscriptions``.
 
         What the owners of ended ones have left behind is cleared away.
+
+        Returns:
+            Whether rebuilds that have ended have left tables: see `sweep`.
         """
         table, lane = self._tables.replay, self._tables.lane
         is_left = table.c.state.in_(OVER) & exists().where(lane.c.run == table.c.id)
+        is_left |= table.c.state.in_(FINISHED) & self._has_tables
         query = (
             select(table)
             .where(table.c.subscription.in_(subscriptions))
@@ -39,14 +45,16 @@ class ReplayRuns:
             .order_by(table.c.id)
         )
         with self._store.reading() as connection:
-            if connection.execute(query).first() is None:
-                return  # the usual case costs no write
+            rows = connection.execute(query).all()
+        if all(row.state == DONE for row in rows):
+            return bool(rows)  # the usual case, that there are none, costs no write
         with self._store.writing() as connection:
             for row in connection.execute(query).all():
                 if row.state == PLANNED:
                     self._begin(connection, row)
-                else:
+                elif row.state in OVER:
                     replay_lanes.clear(connection, self._store, row.id)
+        return any(row.state in FINISHED and row.rebuilds for row in rows)
 
     def _begin(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> None:
         replay_lanes.make(connection, self._store, row, after=row.from_position - 1)
@@ -60,7 +68,7 @@ class ReplayRuns:
         query = select(table.c.id, table.c.rebuilds, table.c.state).where(
             table.c.subscription.in_(subscriptions),
             table.c.state.in_(FINISHED),
-            table.c.rebuilds.is_not(None) & (table.c.rebuilds != "[]"),
+            self._has_tables,
             ~exists().where(lane.c.run == table.c.id),
         )
         with self._store.reading() as connection:
