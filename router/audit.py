@@ -5,14 +5,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, insert
 
-from router.schema import Tables
+from router.store import Store
 
 
 def record(
     connection: Connection,
-    tables: Tables,
+    store: Store,
     *,
-    at: int,
     actor: str,
     action: str,
     target: str,
@@ -22,12 +21,11 @@ def record(
 
     Args:
         connection: Of the transaction that makes it.
-        tables: Those of the log.
-        at: When, in microseconds since 1970.
+        store: The database, by whose clock it is made.
         actor: Who wants it.
         action: The command, such as ``dead redrive``.
         target: What is changed.
         detail: Why, and how much; kept as JSON.
     """
-    row = {"at": at, "actor": actor, "action": action, "target": target}
-    connection.execute(insert(tables.audit).values(**row, detail=json.dumps(detail)))
+    row = {"at": store.now(), "actor": actor, "action": action, "target": target}
+    connection.execute(insert(store.tables.audit).values(**row, detail=json.dumps(detail)))

@@ -234,8 +234,7 @@ class Control:
     ) -> None:
         audit.record(
             connection,
-            self._tables,
-            at=self._store.now(),
+            self._store,
             actor=actor,
             action=f"subscriptions {action}",
             target=name,

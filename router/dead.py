@@ -172,8 +172,7 @@ class DeadLetters:
             counts = Counts(by_type, all(intent.is_carried_out for intent in asked))
             audit.record(
                 connection,
-                self._tables,
-                at=self._store.now(),
+                self._store,
                 actor=actor,
                 action=f"dead {action}",
                 target=", ".join(names),

@@ -166,9 +166,9 @@ class Dispatcher:
                 if self._has_tables_left:
                     await self._store(partial(self._runs.sweep, list(self._subscriptions)))
             except RouterError as error:
-                logger.warning("what is to be done was not looked at: %s", error)
+                logger.warning("the look for what is to be done failed: %s", error)
             except Exception as error:
-                logger.error("what is to be done was not looked at\n%s", trace(error))
+                logger.error("the look for what is to be done failed\n%s", trace(error))
 
     async def _heed(self) -> None:
         """See to what operators have asked for."""

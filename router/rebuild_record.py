@@ -127,8 +127,7 @@ class RebuildRecord:
         with self._store.writing() as connection:
             audit.record(
                 connection,
-                self._tables,
-                at=self._store.now(),
+                self._store,
                 actor=f"worker {self._worker}",
                 action="rebuild switch",
                 target=f"replay {run} of {name}",

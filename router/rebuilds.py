@@ -189,6 +189,9 @@ def find_rebuild_objection(subscription: Subscription, names: tuple[str, ...]) -
         )
     if metadata is None or not metadata.tables:
         return "its plugin keeps no tables: the hook tables() gives none"
+    refusing = [type_ for type_, policy in subscription.policies.items() if policy == "refuse"]
+    if refusing:
+        return f"its handlers for {', '.join(refusing)} refuse replays"
     if {table.name for table in metadata.sorted_tables} != set(names):
         return "its plugin keeps other tables by now: start another rebuild"
     return fresh_tables.find_obstacle(metadata)
@@ -224,6 +227,6 @@ def plan_rebuild(replays: Replays, subscription: Subscription, *, is_partial: bo
         raise RouterError(
             f"the log begins at position {first}, since it was pruned: what the tables of "
             f"{subscription.name!r} know of events before would be lost. If that is wanted, say "
-            "--partial"
+            "--partial, in Python is_partial=True"
         )
     return replays.plan(subscription.name, include_effects=True, policies=subscription.policies)

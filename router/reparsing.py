@@ -221,8 +221,7 @@ class Reparsing:
         with self._store.writing() as connection:
             audit.record(
                 connection,
-                self._tables,
-                at=self._store.now(),
+                self._store,
                 actor=by,
                 action="events reparse",
                 target=plan.source,

@@ -132,8 +132,14 @@ class Replays:
             inserted = connection.execute(insert(self._tables.replay).values(values))
             number = cast("Sequence[int]", inserted.inserted_primary_key)[0]
             detail = {"total": plan.total, "include_effects": plan.include_effects}
-            target = f"replay {number} of {plan.subscription}"
-            self._write_down(connection, "start", target, actor=by, reason=reason, detail=detail)
+            audit.record(
+                connection,
+                self._store,
+                actor=by,
+                action="replay start",
+                target=f"replay {number} of {plan.subscription}",
+                detail={"reason": reason, **detail},
+            )
         return self.find(number)
 
     def list(self, *, limit: int, before: int | None = None) -> list[Replay]:
@@ -210,8 +216,14 @@ class Replays:
             if state in FINISHED:
                 replay_lanes.clear(connection, self._store, number)
             detail = {"was": row.state, "done": row.done, "failed": row.failed}
-            target = f"replay {number} of {row.subscription}"
-            self._write_down(connection, action, target, actor=actor, reason=reason, detail=detail)
+            audit.record(
+                connection,
+                self._store,
+                actor=actor,
+                action=f"replay {action}",
+                target=f"replay {number} of {row.subscription}",
+                detail={"reason": reason, **detail},
+            )
         return True
 
     def _find_policies(self, subscription: str) -> Policies:
@@ -255,26 +267,6 @@ class Replays:
                 f"{subscription!r} is being rebuilt already: wait for replay {number}, or cancel "
                 f"it with `router replay cancel {number}`"
             )
-
-    def _write_down(
-        self,
-        connection: Connection,
-        action: str,
-        target: str,
-        *,
-        actor: str,
-        reason: str,
-        detail: Mapping[str, object],
-    ) -> None:
-        audit.record(
-            connection,
-            self._tables,
-            at=self._store.now(),
-            actor=actor,
-            action=f"replay {action}",
-            target=target,
-            detail={"reason": reason, **detail},
-        )
 
 
 def _unknown(number: int) -> UnknownName:

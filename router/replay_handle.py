@@ -108,7 +108,7 @@ async def start_replay(
     Args:
         replays: Where it is put on record.
         subscription: To whom.
-        policies: What its handlers want, by type, if no worker has ever run it.
+        policies: What its handlers want, by type, where its plugin is at hand.
         how: The rest.
     """
     unknown = how.keys() - ReplayOptions.__annotations__.keys()

@@ -135,8 +135,7 @@ class Retention:
         with self._store.writing() as connection:
             audit.record(
                 connection,
-                self._tables,
-                at=self._store.now(),
+                self._store,
                 actor=by,
                 action="db prune",
                 target="events",

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,15 @@ def database(empty_database: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(database: str) -> Iterator[Store]:
+def clock() -> Callable[[], float]:
+    """What the store goes by: the machine's clock, unless a module has one of its own."""
+    return time.time
+
+
+@pytest.fixture
+def store(database: str, clock: Callable[[], float]) -> Iterator[Store]:
     """An open store with an empty log."""
-    store = Store(database)
+    store = Store(database, clock=clock)
     yield store
     store.close()
 

@@ -1,26 +1,11 @@
-"""Who owns what, and since when: clocks and looks at the record for tests of lanes and workers."""
+"""Who owns what: looks at the record for tests of lanes and workers."""
 
 from sqlalchemy import select, update
 
 from router.claims import LIVE
-from router.lanes import LEASE_MICROS, Lane, Lanes
+from router.lanes import Lane, Lanes
 from router.roster import Roster
 from router.store import Store
-
-
-class StillClock:
-    """A clock that stands still until it is put forward.
-
-    Attributes:
-        now: Its time, in seconds since 1970.
-    """
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def put_past_leases(self) -> None:
-        """Put it forward by the smallest step after which a lease has expired."""
-        self.now += (LEASE_MICROS + 1) / 1_000_000
 
 
 def make_worker(store: Store) -> Roster:

@@ -11,6 +11,7 @@ from router.events import Draft, Entry, EventType, Notification
 from router.log import EventLog
 from router.reparsing import Reparsing
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import NOON, append, make_entry
 from tests.posting import StubSource
 
@@ -97,21 +98,10 @@ def read_flags(log: EventLog) -> dict[int, tuple[bool, bool]]:
     return {row.position: (row.reparsed, row.quiet) for row in rows}
 
 
-class Clock:
-    """Shows what it is set to, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_767_268_800.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.seconds
-
-
-def forget(log: EventLog, clock: Clock) -> None:
+def forget(log: EventLog, clock: StillClock) -> None:
     """Let the dedupe memory forget all that is in it: both of its generations."""
     for _ in range(3):
-        clock.seconds += 31 * DAY
+        clock.now += 31 * DAY
         append(log, make_entry())
         while log.dedupe.rotate():
             pass

@@ -1,6 +1,6 @@
 """Tests of `router.dedupe`: what came before is known again, long enough, and then forgotten."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import pytest
@@ -10,34 +10,16 @@ from router import bulk, dedupe
 from router.events import Draft, Entry, Notification
 from router.log import EventLog
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import NOON, make_entry
 
 DAY = 86_400.0
 
 
-class Clock:
-    """Shows what it is set to, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_767_268_800.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.seconds
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> StillClock:
     """The clock of the log."""
-    return Clock()
-
-
-@pytest.fixture
-def store(database: str, clock: Clock) -> Iterator[Store]:
-    """A store that lives by `clock`."""
-    store = Store(database, clock=clock)
-    yield store
-    store.close()
+    return StillClock()
 
 
 @pytest.fixture
@@ -134,7 +116,7 @@ def test_many_events_are_looked_up_in_chunks(log: EventLog) -> None:
     assert counts(log, entry) == [(0, len(paths))]
 
 
-def test_what_is_younger_than_30_days_is_never_forgotten(log: EventLog, clock: Clock) -> None:
+def test_what_is_younger_than_30_days_is_never_forgotten(log: EventLog, clock: StillClock) -> None:
     """Over months of daily traffic, each event is known again up to its thirtieth day."""
     daily: list[Entry] = []
     for _ in range(100):
@@ -142,23 +124,23 @@ def test_what_is_younger_than_30_days_is_never_forgotten(log: EventLog, clock: C
         assert counts(log, daily[-1]) == [(1, 0)]
         rotate(log)
         assert counts(log, *daily[-30:]) == [(0, 1)] * len(daily[-30:])
-        clock.seconds += DAY
+        clock.now += DAY
     assert sum(remembered(log)) < 65, "the memory holds two times thirty days at most"
 
 
-def test_what_is_old_enough_is_forgotten(log: EventLog, clock: Clock) -> None:
+def test_what_is_old_enough_is_forgotten(log: EventLog, clock: StillClock) -> None:
     """After two generations an event is new again."""
     entry = make_entry()
     counts(log, entry)
     for _ in range(3):
-        clock.seconds += 30 * DAY
+        clock.now += 30 * DAY
         counts(log, make_entry())
         rotate(log)
     assert counts(log, entry) == [(1, 0)]
 
 
 @pytest.fixture
-def settled(log: EventLog, clock: Clock) -> Entry:
+def settled(log: EventLog, clock: StillClock) -> Entry:
     """An entry in the older of two generations, the younger of which has just begun."""
     entry = make_entry()
     counts(log, entry)
@@ -169,27 +151,27 @@ def settled(log: EventLog, clock: Clock) -> Entry:
     return entry
 
 
-def test_the_clock_alone_forgets_nothing(log: EventLog, clock: Clock, settled: Entry) -> None:
+def test_the_clock_alone_forgets_nothing(log: EventLog, clock: StillClock, settled: Entry) -> None:
     """While nothing is appended, a clock that runs ahead by a year changes nothing."""
-    clock.seconds += 365 * DAY
+    clock.now += 365 * DAY
     rotate(log)
-    clock.seconds -= 365 * DAY
+    clock.now -= 365 * DAY
     assert remembered(log) == [1, 1]
     assert counts(log, settled) == [(0, 1)]
 
 
-def test_the_log_alone_forgets_nothing(log: EventLog, clock: Clock, settled: Entry) -> None:
+def test_the_log_alone_forgets_nothing(log: EventLog, clock: StillClock, settled: Entry) -> None:
     """Where an append came under a clock that ran ahead, nothing is forgotten once it is right."""
-    clock.seconds += 365 * DAY
+    clock.now += 365 * DAY
     counts(log, make_entry())
-    clock.seconds -= 365 * DAY
+    clock.now -= 365 * DAY
     rotate(log)
     assert remembered(log) == [1, 2]
     assert counts(log, settled) == [(0, 1)]
 
 
 def test_the_old_generation_is_emptied_in_steps(
-    log: EventLog, clock: Clock, settled: Entry
+    log: EventLog, clock: StillClock, settled: Entry
 ) -> None:
     """No transaction forgets more than `STEP` keys, and the places change after the last one."""
     table = log.store.tables.dedupe_a
@@ -197,7 +179,7 @@ def test_the_old_generation_is_emptied_in_steps(
     with log.store.writing() as connection:
         rows = [{"key": key.to_bytes(16), "position": key} for key in keys]
         connection.execute(table.insert(), rows)
-    clock.seconds += 30 * DAY
+    clock.now += 30 * DAY
     counts(log, make_entry())
     old = []
     while log.dedupe.rotate():
@@ -207,13 +189,13 @@ def test_the_old_generation_is_emptied_in_steps(
     assert remembered(log) == [1, 2], "new keys go where the old ones were"
 
 
-def test_for_ever_is_for_ever(store: Store, clock: Clock) -> None:
+def test_for_ever_is_for_ever(store: Store, clock: StillClock) -> None:
     """Without an end nothing is forgotten, however long it lasts."""
     log = EventLog(store, dedupe_seconds=None)
     entry = make_entry()
     for _ in range(3):
         counts(log, make_entry(), entry)
-        clock.seconds += 1000 * DAY
+        clock.now += 1000 * DAY
         assert rotate(log) == 1
     assert counts(log, entry) == [(0, 1)]
     assert remembered(log) == [4, 0]

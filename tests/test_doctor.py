@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -21,6 +20,7 @@ from router.replay_runs import ReplayRuns
 from router.retention import Retention
 from router.roster import Roster
 from router.store import Store
+from tests.clocks import StillClock
 from tests.dispatching import dispatching
 from tests.entries import NOON, append, append_messages, make_entry
 from tests.histories import EVERY_TYPE, park, start_replay, subscribe
@@ -32,29 +32,10 @@ MINUTE = 60_000_000
 NOW = int(NOON.timestamp() * 1_000_000) + MINUTE
 
 
-class Clock:
-    """The clock of store and machine, in seconds; a minute past noon, until it is put forward."""
-
-    def __init__(self) -> None:
-        self.now = NOON.timestamp() + 60
-
-    def __call__(self) -> float:
-        """Return its time."""
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> StillClock:
     """The clock that everything goes by."""
-    return Clock()
-
-
-@pytest.fixture
-def store(database: str, clock: Clock) -> Iterator[Store]:
-    """A store that goes by ``clock``."""
-    store = Store(database, clock=clock)
-    yield store
-    store.close()
+    return StillClock(past=60)
 
 
 @pytest.fixture
@@ -401,7 +382,7 @@ def test_a_gap_beside_what_was_pruned_is_found(pruned: EventLog, position: int, 
     assert words in look(pruned)["positions"].text
 
 
-def test_a_clock_that_is_off_is_found(busy: EventLog, clock: Clock) -> None:
+def test_a_clock_that_is_off_is_found(busy: EventLog, clock: StillClock) -> None:
     """The database's clock is compared with the machine's."""
     found = {one.check: one for one in examine(busy.store, clock=lambda: clock.now + 10)}
 

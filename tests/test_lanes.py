@@ -1,6 +1,5 @@
 """Tests of `router.lanes`: who may run what, and how far it has come."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,9 +13,9 @@ from router.options import Options
 from router.replay_states import CANCELLED, FAILED, PAUSED, PLANNED, RUNNING
 from router.roster import Roster, tile
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import append_messages
 from tests.owners import (
-    StillClock,
     lanes_of,
     make_owner,
     make_worker,
@@ -32,14 +31,6 @@ EVERYTHING = Options(start="beginning")
 def clock() -> StillClock:
     """The clock that the leases go by."""
     return StillClock()
-
-
-@pytest.fixture
-def store(database: str, clock: StillClock) -> Iterator[Store]:
-    """A store that goes by ``clock``."""
-    store = Store(database, clock=lambda: clock.now)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -317,10 +317,15 @@ def test_only_what_the_router_settles_can_be_rebuilt(model: Model) -> None:
     assert find_rebuild_objection(model.subscribe(), ("model",)) is None
 
 
-def test_a_handler_that_refuses_is_not_rebuilt(log: EventLog, model: Model) -> None:
+def test_a_handler_that_refuses_is_not_rebuilt(model: Model) -> None:
     """`replay = "refuse"` holds for rebuilds, too."""
-    policies: Mapping[str, ReplayPolicy] = {"message": "refuse"}
-    append_messages(log, ["ana"])
-    plan = Replays(log).plan("crm", include_effects=True, policies=policies)
-    with pytest.raises(RouterError, match="refuse replays"):
-        Replays(log).start(plan, reason="", by="", rebuilds=["model"])
+
+    @hookimpl(replay="refuse")
+    def on_message(connection: Connection) -> None:
+        """Handle nothing."""
+
+    refusing = msgspec.structs.replace(
+        make_subscription("crm", on_message=on_message), tables=METADATA
+    )
+    why = "its handlers for message refuse replays"
+    assert find_rebuild_objection(refusing, ("model",)) == why

@@ -1,7 +1,6 @@
 """Tests of `router.reparsing`: what the log did not know is appended, once, and nothing else."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,10 +12,10 @@ from router.log import EventLog
 from router.reparsing import Reparsing
 from router.retention import Retention
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import NOON
 from tests.posting import StubSource
 from tests.reparsed import (
-    Clock,
     count,
     externals,
     fill,
@@ -32,17 +31,9 @@ from tests.reparsed import (
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> StillClock:
     """The clock of the log."""
-    return Clock()
-
-
-@pytest.fixture
-def store(database: str, clock: Clock) -> Iterator[Store]:
-    """A store that lives by `clock`."""
-    store = Store(database, clock=clock)
-    yield store
-    store.close()
+    return StillClock()
 
 
 def receipts(log: EventLog) -> list[Event]:
@@ -214,7 +205,7 @@ def prune(log: EventLog, *, hours: float) -> None:
     retention.prune(retention.plan(NOON + timedelta(hours=hours)), by="ana")
 
 
-def test_what_was_pruned_does_not_come_back(log: EventLog, clock: Clock) -> None:
+def test_what_was_pruned_does_not_come_back(log: EventLog, clock: StillClock) -> None:
     """Neither an event whose notification is held by a later one, nor one that is remembered."""
     log.append([make_redelivered(1)])
     log.append([make_stored(20, make_body(20, receipts=[1]))])  # brings again what was pruned
@@ -225,7 +216,7 @@ def test_what_was_pruned_does_not_come_back(log: EventLog, clock: Clock) -> None
     assert reparse(log) == {}
 
 
-def test_a_notification_that_is_half_pruned_is_left_alone(log: EventLog, clock: Clock) -> None:
+def test_a_notification_that_is_half_pruned_is_left_alone(log: EventLog, clock: StillClock) -> None:
     """Its body stays for an event that is still needed; the others went on purpose."""
     body = make_body(1, receipts=[1, 2])
     log.append([Entry(Notification("shop", NOON, {}, body), split_now(body))])

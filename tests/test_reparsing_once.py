@@ -2,17 +2,16 @@
 
 import os
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from router.log import EventLog
 from router.reparsing import BATCH, Reparsing
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import append
 from tests.posting import StubSource
 from tests.reparsed import (
-    Clock,
     count,
     externals,
     fill,
@@ -29,21 +28,13 @@ MANY = 100_000 if IS_FULL else 3_000
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> StillClock:
     """The clock of the log."""
-    return Clock()
-
-
-@pytest.fixture
-def store(database: str, clock: Clock) -> Iterator[Store]:
-    """A store that lives by `clock`."""
-    store = Store(database, clock=clock)
-    yield store
-    store.close()
+    return StillClock()
 
 
 def test_many_are_appended_once_whatever_was_forgotten(
-    log: EventLog, store: Store, clock: Clock
+    log: EventLog, store: Store, clock: StillClock
 ) -> None:
     """Neither what is older than the dedupe memory, nor what was appended then, comes again."""
     fill(log, MANY)
@@ -104,7 +95,7 @@ def test_others_get_their_turn(log: EventLog, store: Store) -> None:
     assert (found.total, found.first, found.last) == (BATCH + 1, BATCH + 2, 2 * BATCH + 2)
 
 
-def test_two_plans_append_each_event_once(log: EventLog, clock: Clock) -> None:
+def test_two_plans_append_each_event_once(log: EventLog, clock: StillClock) -> None:
     """Whoever comes second finds it in the log, even if the dedupe memory has forgotten it."""
     fill(log, 3)
     reparsing = make_reparsing(log)

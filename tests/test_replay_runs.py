@@ -1,7 +1,5 @@
 """Tests of `router.replay_runs`: replays are taken up, halted, and brought to their end."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from router.errors import UnknownName
@@ -12,9 +10,10 @@ from router.replay_record import Replay
 from router.replay_runs import ReplayRuns
 from router.store import Store
 from tests.asking import states
+from tests.clocks import StillClock
 from tests.entries import append_messages
 from tests.histories import park, start_replay, subscribe
-from tests.owners import StillClock, lanes_of
+from tests.owners import lanes_of
 from tests.records import count_attempts, read_blocked, read_lanes
 
 
@@ -22,14 +21,6 @@ from tests.records import count_attempts, read_blocked, read_lanes
 def clock() -> StillClock:
     """The clock that leases go by."""
     return StillClock()
-
-
-@pytest.fixture
-def store(database: str, clock: StillClock) -> Iterator[Store]:
-    """A store that goes by ``clock``."""
-    store = Store(database, clock=lambda: clock.now)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Tests of `router.roster`: who works, for which subscriptions, and what state these are in."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -14,9 +13,9 @@ from router.log import EventLog
 from router.options import Options
 from router.roster import FORGOTTEN_MICROS, Roster
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import append_messages
 from tests.owners import (
-    StillClock,
     lanes_of,
     make_owner,
     make_worker,
@@ -33,14 +32,6 @@ EVERYTHING = Options(start="beginning")
 def clock() -> StillClock:
     """The clock that the leases go by."""
     return StillClock()
-
-
-@pytest.fixture
-def store(database: str, clock: StillClock) -> Iterator[Store]:
-    """A store that goes by ``clock``."""
-    store = Store(database, clock=lambda: clock.now)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Tests of `router.status`: how subscriptions and workers stand."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,30 +12,16 @@ from router.replay_runs import ReplayRuns
 from router.roster import Roster
 from router.status import Status
 from router.store import Store
+from tests.clocks import StillClock
 from tests.entries import NOON, append, append_messages, make_entry
 from tests.histories import park, settle, start_replay, subscribe
 from tests.reparsed import fill, reparse
 
 
-class Clock:
-    """The store's clock, in seconds; a minute past noon, until it is put forward."""
-
-    def __init__(self) -> None:
-        self.now = NOON.timestamp() + 60
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> StillClock:
     """The clock that ages are told by."""
-    return Clock()
-
-
-@pytest.fixture
-def store(database: str, clock: Clock) -> Iterator[Store]:
-    """A store that goes by ``clock``."""
-    store = Store(database, clock=lambda: clock.now)
-    yield store
-    store.close()
+    return StillClock(past=60)
 
 
 @pytest.fixture
@@ -163,7 +148,9 @@ def test_subscriptions_are_listed_in_pages(log: EventLog, status: Status) -> Non
     assert [one.name for one in status.subscriptions(limit=2, after="crm")] == ["mail"]
 
 
-def test_workers_are_told_with_what_they_own(log: EventLog, status: Status, clock: Clock) -> None:
+def test_workers_are_told_with_what_they_own(
+    log: EventLog, status: Status, clock: StillClock
+) -> None:
     """A worker is alive until the time of a lease has passed without a word of it."""
     owner = Roster(log.store, pid=4711)
     owner.enrol(["crm", "audit"])

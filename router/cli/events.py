@@ -1,4 +1,4 @@
-"""`router events`: what the log holds, as a list, one by one, as it grows, or all of it; anew."""
+"""`router events`: what the log holds, as a list, one by one, as it grows, or all of it."""
 
 import json
 

@@ -1,19 +1,21 @@
 """Following a replay to its end, on stderr: how far it is, how fast, how long it will take."""
 
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 
 import click
 
 from router.claims import MISSING, PAUSED
+from router.cli import output
 from router.cli.output import note
 from router.errors import UnknownName
 from router.log import EventLog
 from router.replay import Replays
 from router.replay_record import Replay
+from router.replay_states import DONE, PLANNED, RUNNING
 from router.replay_states import PAUSED as HALTED
-from router.replay_states import PLANNED, RUNNING
 from router.status import Status
 
 POLL = 0.5  # seconds between two looks
@@ -58,6 +60,30 @@ def follow(
         raise
     _tell(_describe(found), before=line, is_last=True)
     return found
+
+
+def conclude(log: EventLog, started: Replay, *, wait: bool, as_json: bool) -> None:
+    """End a command that has started a replay: print its id, and follow it to its end if wanted.
+
+    Raises:
+        click.exceptions.Exit: It was followed and did not succeed.
+    """
+    if not as_json:
+        output.print_text(str(started.id))
+    if wait:
+        started = follow(log, started, sleep=time.sleep, clock=time.monotonic)
+    if as_json:
+        output.print_json(started.as_dict())
+    if wait:
+        require_success(started)
+    elif not as_json:
+        note(f"Replay {started.id} is planned: router replay show {started.id}")
+
+
+def require_success(ended: Replay) -> None:
+    """Exit with 1 unless all of a replay was handled."""
+    if ended.failed or ended.state != DONE:
+        raise click.exceptions.Exit(1)
 
 
 def _describe(found: Replay) -> str:

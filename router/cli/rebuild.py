@@ -1,17 +1,14 @@
 """`router rebuild`: a plugin's tables are filled anew, then take the place of the old ones."""
 
-import time
-
 import click
 
 from router.cli import bulk, output
-from router.cli.progress import follow
+from router.cli.progress import conclude
 from router.cli.replay import read_rate
 from router.cli.settings import load_subscription, opened_log, plugins_dir, with_config
 from router.config import Config
 from router.rebuilds import find_tables, plan_rebuild
 from router.replay import Replays
-from router.replay_states import DONE
 
 
 @click.command()
@@ -60,13 +57,4 @@ def rebuild(
         bulk.require_consent(question, yes=yes)
         actor = bulk.find_actor()
         started = replays.start(plan, reason=reason, by=actor, rate=rate, rebuilds=tables)
-        if not as_json:
-            output.print_text(str(started.id))
-        if wait:
-            started = follow(log, started, sleep=time.sleep, clock=time.monotonic)
-        else:
-            output.note(f"Rebuild {started.id} is planned: router replay show {started.id}")
-        if as_json:
-            output.print_json(started.as_dict())
-        if wait and started.state != DONE:
-            raise click.exceptions.Exit(1)
+        conclude(log, started, wait=wait, as_json=as_json)

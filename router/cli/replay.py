@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from router.cli import bulk, output, replay_steering, selection
-from router.cli.progress import follow
+from router.cli.progress import conclude, follow, require_success
 from router.cli.settings import load_subscription, opened_log, plugins_dir, with_config, with_log
 from router.config import Config
 from router.filters import Filter
@@ -16,7 +16,6 @@ from router.log import EventLog
 from router.replay import Replays
 from router.replay_plan import Plan
 from router.replay_record import Replay
-from router.replay_states import DONE
 
 COLUMNS = ("id", "subscription", "state", "from", "to", "total", "done", "failed", "rate")
 OUTCOMES = ("done", "failed", "skipped")
@@ -125,14 +124,7 @@ def start(
         _require_consent(plan, yes=yes)
         by = bulk.find_actor()
         started = replays.start(plan, reason=reason, by=by, rate=rate, concurrency=concurrency)
-        if not as_json:
-            output.print_text(str(started.id))
-        if wait:
-            _follow(log, started, as_json=as_json)
-        elif as_json:
-            output.print_json(started.as_dict())
-        else:
-            output.note(f"Replay {started.id} is planned: router replay show {started.id}")
+        conclude(log, started, wait=wait, as_json=as_json)
 
 
 @replay.command("list")
@@ -169,7 +161,7 @@ def show(log: EventLog, *, number: int, is_followed: bool, as_json: bool) -> Non
     else:
         _print_details(found)
     if is_followed:
-        _require_success(found)
+        require_success(found)
 
 
 def _choose(log: EventLog, matching: Filter, events: tuple[str, ...]) -> Filter:
@@ -188,18 +180,6 @@ def _require_consent(plan: Plan, *, yes: bool) -> None:
             "such as messages that are sent again. Call these handlers?",
             yes=yes,
         )
-
-
-def _follow(log: EventLog, started: Replay, *, as_json: bool) -> None:
-    ended = follow(log, started, sleep=time.sleep, clock=time.monotonic)
-    if as_json:
-        output.print_json(ended.as_dict())
-    _require_success(ended)
-
-
-def _require_success(ended: Replay) -> None:
-    if ended.failed or ended.state != DONE:
-        raise click.exceptions.Exit(1)
 
 
 def _print_details(found: Replay) -> None:
