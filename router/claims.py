@@ -17,7 +17,13 @@ Rows = list[Row[*tuple[Any, ...]]]
 
 
 def find_free(
-    connection: Connection, tables: Tables, subscriptions: Sequence[str], worker: str, *, now: int
+    connection: Connection,
+    tables: Tables,
+    subscriptions: Sequence[str],
+    worker: str,
+    *,
+    now: int,
+    locking: bool = False,
 ) -> Rows:
     """Return the lanes of ``subscriptions`` that nobody owns, or only in name, at ``now``.
 
@@ -28,8 +34,10 @@ def find_free(
     query = select(lane).where(
         is_free, lane.c.subscription.in_(subscriptions), _is_runnable(tables, worker)
     )
-    order = (lane.c.subscription, lane.c.run, lane.c.first_shard)
-    return list(connection.execute(query.order_by(*order)))
+    query = query.order_by(lane.c.subscription, lane.c.run, lane.c.first_shard)
+    if locking:  # one that is locked is being written by its owner, or claimed by another worker
+        query = query.with_for_update(of=lane, skip_locked=True)
+    return list(connection.execute(query))
 
 
 def has_more_to_do(connection: Connection, tables: Tables, lane: Row[*tuple[Any, ...]]) -> bool:

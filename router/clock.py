@@ -1,6 +1,7 @@
 """Time and chance, passed in so that tests can hold them still."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -29,3 +30,34 @@ class Clock(msgspec.Struct, frozen=True):
             timer.cancel()
             setting.cancel()
         return event.is_set()
+
+
+class ServerClock:
+    """Tells a database server's time by the machine's, and by how far they were apart.
+
+    Exact to half of the time that an answer takes. Until it is set it is the machine's own.
+    """
+
+    AGE = 1.0  # seconds for which it need not be set again
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None  # seconds, of the machine's monotonic clock
+        self._set_at = float("-inf")
+
+    def __call__(self) -> float:
+        """Return seconds since 1970."""
+        ahead = self._ahead
+        return time.time() if ahead is None else time.monotonic() + ahead
+
+    def set(self, ask: Callable[[], float | None]) -> None:
+        """Set it by what ``ask`` returns, unless that was done a moment ago.
+
+        Args:
+            ask: Returns the server's time in seconds since 1970; None where there is no server.
+        """
+        began = time.monotonic()
+        if began - self._set_at < self.AGE:
+            return
+        self._set_at = began
+        if (told := ask()) is not None:
+            self._ahead = told - (began + time.monotonic()) / 2

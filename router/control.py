@@ -80,7 +80,7 @@ class Control:
             RouterError: Says which worker, and what to do.
         """
         with self._store.reading() as connection:
-            self._require_rest(connection, name)
+            self._require_rest(connection, name, locking=False)
 
     def plan_skip(self, name: str, *, to: int | Literal["head"]) -> Skipping:
         """Count what `skip` would pass over.
@@ -170,7 +170,7 @@ class Control:
             raise RouterError(f"a subscription has 1 to {SHARDS} lanes, not {lanes}")
         while True:
             with self._store.reading() as connection:  # for long, maybe: others go on writing
-                self._require_rest(connection, name)
+                self._require_rest(connection, name, locking=False)
                 before = read_tilings(connection, self._tables, name)
                 after = plan_tilings(connection, self._tables, before, lanes=lanes)
             with self._store.writing() as connection:
@@ -215,11 +215,11 @@ class Control:
             self._write_down(connection, "forget", name, actor, detail)
             return gone
 
-    def _require_rest(self, connection: Connection, name: str) -> str:
+    def _require_rest(self, connection: Connection, name: str, *, locking: bool = True) -> str:
         """Return the state of a subscription that no worker runs."""
         state: str = find_subscription(connection, self._tables, name).state
         now = self._store.now()
-        rest.require_rest(connection, self._tables, name, state=state, now=now)
+        rest.require_rest(connection, self._tables, name, state=state, now=now, locking=locking)
         return state
 
     def _set_state(

@@ -1,4 +1,4 @@
-"""A connection that is kept for one kind of work."""
+"""Connections that are kept for one kind of work."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 
 class Dedicated:
-    """Lends out one connection, again and again; after a failure it is a new one.
+    """Lends out a connection, again and again; after a failure it is a new one.
 
     What writes hundreds of times a second would otherwise take a connection from the pool, put
     its settings right and give it back each time, which takes as long as the writing.
@@ -16,17 +16,21 @@ class Dedicated:
     Args:
         engine: Where it comes from: one less for others.
         set_up: Called with it when it is new. It never goes back to the engine's pool.
+        most: How many are kept. What is lent out beyond that is closed when it comes back.
     """
 
-    def __init__(self, engine: Engine, *, set_up: Callable[[Connection], object]) -> None:
+    def __init__(
+        self, engine: Engine, *, set_up: Callable[[Connection], object], most: int = 1
+    ) -> None:
         self._engine = engine
         self._set_up = set_up
+        self._most = most
         self._lock = threading.Lock()
-        self._idle: Connection | None = None
+        self._idle: list[Connection] = []
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:
-        """Yield it; whoever fails with it ends it, and with it the transaction that is open."""
+        """Yield one; whoever fails with it ends it, and with it the transaction that is open."""
         connection = self._take() or self._open()
         try:
             yield connection
@@ -34,19 +38,19 @@ class Dedicated:
             _end(connection)
             raise
         with self._lock:
-            former, self._idle = self._idle, connection
-        if former is not None:  # another thread had opened one meanwhile
+            self._idle.append(connection)
+            former = self._idle.pop(0) if len(self._idle) > self._most else None
+        if former is not None:  # other threads had opened theirs meanwhile
             _end(former)
 
     def close(self) -> None:
-        """Close it, unless it is lent out."""
-        if (connection := self._take()) is not None:
+        """Close those that are not lent out."""
+        while (connection := self._take()) is not None:
             _end(connection)
 
     def _take(self) -> Connection | None:
         with self._lock:
-            connection, self._idle = self._idle, None
-        return connection
+            return self._idle.pop() if self._idle else None
 
     def _open(self) -> Connection:
         connection = self._engine.connect()

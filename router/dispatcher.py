@@ -18,7 +18,8 @@ from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
 from router.events import Event
 from router.intents import Intents
-from router.lanes import Key, Lane, Lanes, LeaseLost
+from router.lane import Key, Lane, LeaseLost
+from router.lanes import Lanes
 from router.log import EventLog
 from router.opening import Objection, Opener
 from router.periodic import Periodic
@@ -96,7 +97,8 @@ class Dispatcher:
         )
         self._has_tables_left = False  # by rebuilds that have ended
         self._held: set[Key] = set()  # what is claimed and not given back
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: set[tuple[str, int]] = set()  # subscription and first shard
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # A thread, not the loop: a handler that blocks the loop must not cost the leases.
@@ -132,9 +134,9 @@ class Dispatcher:
             for delivery in self._running.values():
                 delivery.cut()
             await self._wait_for_tasks(LAST_WRITE)
-        for task in self._tasks:
+        for task in (tasks := list(self._tasks.values())):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._alerts.stop(seconds=LAST_WRITE)
         await asyncio.to_thread(self._leases.stop)
         try:
@@ -147,7 +149,7 @@ class Dispatcher:
     async def _wait_for_tasks(self, seconds: float) -> bool:
         """Wait until all deliveries have ended; whether they have."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+            await asyncio.wait(self._tasks.values(), timeout=seconds)
         return not self._tasks
 
     async def _store(self, work: Callable[[], T]) -> T:
@@ -161,6 +163,7 @@ class Dispatcher:
         while not await self._clock.wait_for(self._stopping, seconds=LOOK):
             try:
                 await self._heed()
+                await self._share()
                 await self._claim()
                 await self._rebuilds.look()
                 if self._has_tables_left:
@@ -186,16 +189,39 @@ class Dispatcher:
                 if (name, run) == (intent.subscription, intent.run):
                     delivery.obey(intent)
 
+    async def _share(self) -> None:
+        """Let go of lanes that other workers are to have."""
+        find = partial(self._lanes.find_surplus, list(self._subscriptions))
+        self._leaving = await self._store(find)
+        for (name, _, first_shard, _), delivery in self._running.items():
+            if (name, first_shard) in self._leaving:
+                delivery.stop()
+
+    async def _wait_beside(self, lane: Lane) -> None:
+        """Wait for the replays in a lane that leaves: its next owner takes no turns with them."""
+        place = (lane.subscription, lane.first_shard)
+        tasks = [
+            task
+            for (name, run, first_shard, _), task in self._tasks.items()
+            if run != LIVE == lane.run and (name, first_shard) == place in self._leaving
+        ]
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def _claim(self) -> None:
         free = self._subscriptions.keys() - self._rebuilds.halted
         names = [name for name in free if self._rests.is_over(name)]
         self._has_tables_left = await self._store(partial(self._runs.take_up, names))
-        claim = partial(self._lanes.claim, names, held=frozenset(self._held))
+        held, leaving = frozenset(self._held), frozenset(self._leaving)
+        claim = partial(self._lanes.claim, names, held=held, leaving=leaving)
         for lane in await self._store(claim):
             self._held.add(lane.key)
             task = asyncio.get_running_loop().create_task(self._deliver(lane))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[lane.key] = task
+            task.add_done_callback(partial(self._forget, lane.key))
+
+    def _forget(self, key: Key, _task: object) -> None:
+        del self._tasks[key]
 
     async def _deliver(self, lane: Lane) -> None:
         if lane.is_suspect:
@@ -208,6 +234,7 @@ class Dispatcher:
             if delivery.is_finished:
                 await delivery.ledger.write(partial(self._finish, lane))
             elif not self._stopping.is_set():  # it was paused, or is to go on from what is skipped
+                await self._wait_beside(lane)
                 await self._store(partial(self._lanes.release, lane))
         except LeaseLost as error:
             logger.warning("%s", error)

@@ -1,4 +1,7 @@
-"""The gate that all write transactions of a process pass: SQLite lets one write at a time."""
+"""The gate that all write transactions of a process pass: SQLite lets one write at a time.
+
+On an engine that lets many write at once it stands open.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -50,10 +53,7 @@ class Gate:
 
     def _enter(self, *, appending: bool) -> None:
         if self._holder == threading.get_ident():
-            raise StoreError(
-                "this thread is in the middle of a transaction: a transactional handler may write "
-                "through its `connection` alone, not through the log"
-            )
+            raise _already_writing()
         with self._condition:
             self._count(1, appending=appending)
             try:
@@ -77,3 +77,35 @@ class Gate:
         if appending:
             return not (self._owes_turn and self._others)
         return self._owes_turn or not self._appends
+
+
+class OpenGate:
+    """Lets everybody through at once, but for a thread that is inside already."""
+
+    waiting = 0
+    is_append_waiting = False
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+
+    @contextmanager
+    def turn(self, *, appending: bool = False) -> Iterator[None]:
+        """Be inside for the length of a ``with`` block.
+
+        Raises:
+            StoreError: This very thread is: what it does would be committed by itself.
+        """
+        if getattr(self._here, "is_inside", False):
+            raise _already_writing()
+        self._here.is_inside = True
+        try:
+            yield
+        finally:
+            self._here.is_inside = False
+
+
+def _already_writing() -> StoreError:
+    return StoreError(
+        "this thread is in the middle of a transaction: a transactional handler may write through "
+        "its `connection` alone, not through the log"
+    )

@@ -8,9 +8,10 @@ LOG = "main"  # the row of `head`
 
 
 def select_head(tables: Tables) -> Select[int, int]:
-    """Return the query for ``position`` and ``generation`` of the head."""
+    """Return the query that locks the head and gives its ``position`` and ``generation``."""
     head = tables.head
-    return select(head.c.position, head.c.generation).where(head.c.log == LOG)
+    query = select(head.c.position, head.c.generation).where(head.c.log == LOG)
+    return query.with_for_update()
 
 
 def move_head(tables: Tables) -> Update:

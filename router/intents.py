@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from router import replay_lanes, unowned
 from router.claims import LIVE
-from router.lanes import Lane
+from router.lane import Lane
 from router.parking import DEAD, RETRY, Parked, in_lane, read_parked
 from router.replay_counts import Count, add_counts
 from router.store import Store
@@ -137,7 +137,8 @@ class Intents:
             anew. Of the other actions those that are no more, as they were.
         """
         table = self._tables.intent
-        if intent not in self._read(connection, table.c.id == intent.id):
+        # Locked: of two last lanes each would take the other's part for still to do.
+        if intent not in self._read(connection, table.c.id == intent.id, locking=True):
             return []  # it is carried out, and its id may be that of another one by now
         if intent.action == REDRIVE:
             touched = self._redrive(connection, lane, intent)
@@ -213,9 +214,12 @@ class Intents:
             )
         return bool(connection.scalars(query).one())
 
-    def _read(self, connection: Connection, *which: ColumnElement[bool]) -> list[Intent]:
+    def _read(
+        self, connection: Connection, *which: ColumnElement[bool], locking: bool = False
+    ) -> list[Intent]:
         table = self._tables.intent
-        rows = connection.execute(select(table).where(*which).order_by(table.c.id))
+        query = select(table).where(*which).order_by(table.c.id)
+        rows = connection.execute(query.with_for_update() if locking else query)
         return [Intent(**row) for row in rows.mappings()]
 
 

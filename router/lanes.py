@@ -1,10 +1,10 @@
 """Lanes on record: who may run what, and how far it has come."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
     Connection,
     Row,
@@ -20,74 +20,11 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from router import claims
-from router.claims import Rows
-from router.errors import RouterError
-from router.events import SHARDS
+from router.claims import LIVE, Rows
+from router.lane import LEASE_MICROS, Key, Lane, LeaseLost, Place
 from router.progress import dump_ranges, load_ranges
+from router.shares import count_left, find_surplus
 from router.store import Store
-
-LEASE_MICROS = 6_000_000
-SUSPECT_TAKEOVERS = 2
-
-Key = tuple[str, int, int, int]  # subscription, run, first shard, epoch
-
-
-class LeaseLost(RouterError):
-    """Another process runs the lane now: whatever this one still does must leave no trace."""
-
-
-class Lane(msgspec.Struct, frozen=True):
-    """The right to run a range of shards of a subscription, until it expires.
-
-    Attributes:
-        run: 0 for live delivery, else the replay's id.
-        epoch: Counts the owners; a former one's writes change nothing.
-        checkpoint: Settled up to here when the lane was claimed.
-        done: Inclusive ranges settled above it.
-        uptime: Microseconds for which former owners ran it, as far as they wrote them down.
-        takeovers: How often in a row owners fell silent over what they had to do.
-        claimed_at: In microseconds since 1970.
-        head: Of the log, when it was claimed.
-        owner: The worker that claimed it.
-    """
-
-    subscription: str
-    run: int
-    first_shard: int
-    last_shard: int
-    epoch: int
-    checkpoint: int
-    done: list[tuple[int, int]]
-    uptime: int = 0
-    takeovers: int = 0
-    claimed_at: int = 0
-    head: int = 0
-    owner: str = ""
-
-    @property
-    def key(self) -> Key:
-        """What tells this right from all others: subscription, run, first shard and epoch."""
-        return self.subscription, self.run, self.first_shard, self.epoch
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether an event in it may have ended the processes of its last owners."""
-        return self.takeovers >= SUSPECT_TAKEOVERS
-
-    def uptime_at(self, moment: int) -> int:
-        """Return for how long it has been run at a ``moment`` of this owner's time."""
-        return self.uptime + max(0, moment - self.claimed_at)
-
-    @property
-    def shards(self) -> tuple[int, int] | None:
-        """The range of shards, or None where it is all of them."""
-        whole = (0, SHARDS - 1)
-        return None if (self.first_shard, self.last_shard) == whole else self.range
-
-    @property
-    def range(self) -> tuple[int, int]:
-        """The first and the last shard."""
-        return self.first_shard, self.last_shard
 
 
 class Lanes:
@@ -104,7 +41,13 @@ class Lanes:
         self._tables = store.tables
         self._update = _make_update(store.tables.lane)
 
-    def claim(self, subscriptions: Sequence[str], *, held: Collection[Key] = ()) -> list[Lane]:
+    def claim(
+        self,
+        subscriptions: Sequence[str],
+        *,
+        held: Collection[Key] = (),
+        leaving: Collection[Place] = (),
+    ) -> list[Lane]:
         """Take the free and the expired lanes of ``subscriptions`` and return them.
 
         A replay's lane goes to the owner of the live lane of the same shards alone, who can see
@@ -114,15 +57,24 @@ class Lanes:
             subscriptions: Their names.
             held: The keys of the lanes that this worker runs: one that has expired, but that
                 nobody else has taken, is still its own.
+            leaving: The live lanes that it gives back: replays are not to begin in them.
         """
         with self._store.reading() as connection:
-            if not self._find_free(connection, subscriptions, held):
+            if not self._find_free(connection, subscriptions, held, leaving):
                 return []  # the usual case costs no write
-        with self._store.writing() as connection:
-            rows = self._find_free(connection, subscriptions, held)
+        with self._store.writing(alone=False) as connection:
+            rows = self._find_free(connection, subscriptions, held, leaving, locking=True)
             head = connection.scalars(select(self._tables.head.c.position)).one()
             taken = [self._take(connection, row, head=head) for row in rows]
             return [lane for lane in taken if lane is not None]
+
+    def find_surplus(self, subscriptions: Sequence[str]) -> set[Place]:
+        """Return the live lanes that this worker owns beyond its share, for others to have."""
+        with self._store.reading() as connection:
+            left = count_left(
+                connection, self._tables, subscriptions, self.worker, now=self._store.now()
+            )
+            return find_surplus(connection, self._tables, left, self.worker)
 
     def renew(self, held: Collection[Key] | None = None) -> set[Key]:
         """Prolong what this worker holds, and return the key of each.
@@ -132,20 +84,22 @@ class Lanes:
                 and does not run is left to expire, for whoever comes first.
         """
         lane, worker = self._tables.lane, self._tables.worker
-        mine = select(lane.c.subscription, lane.c.run, lane.c.first_shard, lane.c.epoch).where(
-            lane.c.owner == self.worker
-        )
-        with self._store.writing() as connection:
+        key = (lane.c.subscription, lane.c.run, lane.c.first_shard, lane.c.epoch)
+        mine = select(*key).where(lane.c.owner == self.worker)
+        with self._store.writing(alone=False) as connection:
+            owned: set[Key] = {_key_in(row) for row in connection.execute(mine)}
+            # A transaction that writes to a lane prolongs it by itself.
+            idle = connection.execute(mine.with_for_update(skip_locked=True))
             now = self._store.now()
-            owned: set[Key] = {tuple(row) for row in connection.execute(mine)}
             kept = owned if held is None else owned.intersection(held)
+            due = kept.intersection(_key_in(row) for row in idle)
             prolong = update(lane).values(expires_at=now + LEASE_MICROS)
-            if kept == owned:  # the usual case, one statement however many there are
+            if due == owned:  # the usual case, one statement however many there are
                 connection.execute(prolong.where(lane.c.owner == self.worker))
             else:
-                for name, run, first_shard, epoch in kept:
-                    key = [*_key(lane.c, name, run, first_shard), lane.c.epoch == epoch]
-                    connection.execute(prolong.where(*key))
+                for name, run, first_shard, epoch in due:
+                    this = [*_key(lane.c, name, run, first_shard), lane.c.epoch == epoch]
+                    connection.execute(prolong.where(*this))
             connection.execute(update(worker).where(worker.c.id == self.worker).values(seen_at=now))
             return kept
 
@@ -157,6 +111,7 @@ class Lanes:
         checkpoint: int,
         done: Sequence[tuple[int, int]],
         is_clear: bool = True,
+        idle: float | None = None,
     ) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner, which also records how far it has come.
 
@@ -170,11 +125,12 @@ class Lanes:
             is_clear: Whether nothing below the checkpoint is left of what may have ended the
                 processes of former owners. If the checkpoint has moved, too, or there was nothing
                 above it, their end is forgotten.
+            idle: Seconds that it may stand still, while a handler computes; None is as usual.
 
         Raises:
             LeaseLost: Somebody else owns the lane by now; nothing is changed.
         """
-        with self._store.writing(lasting=False) as connection:
+        with self._store.writing(lasting=False, idle=idle) as connection:
             self.record(connection, lane, checkpoint=checkpoint, done=done, is_clear=is_clear)
             yield connection
 
@@ -194,10 +150,12 @@ class Lanes:
         """
         # What ended an owner above its checkpoint keeps the checkpoint from moving in the end.
         is_past = is_clear and (checkpoint > lane.checkpoint or checkpoint >= lane.head)
+        now = self._store.now()
         row = {
             "new_checkpoint": checkpoint,
             "new_done": dump_ranges(list(done)),
-            "new_uptime": lane.uptime_at(self._store.now()),
+            "new_expiry": now + LEASE_MICROS,
+            "new_uptime": lane.uptime_at(now),
             "new_takeovers": 0 if is_past else lane.takeovers,
         }
         key = {"name": lane.subscription, "of_run": lane.run, "first": lane.first_shard}
@@ -208,7 +166,7 @@ class Lanes:
     def release(self, lane: Lane) -> None:
         """Give one lane back."""
         table = self._tables.lane
-        with self._store.writing() as connection:
+        with self._store.writing(alone=False) as connection:
             connection.execute(
                 update(table)
                 .where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
@@ -221,15 +179,44 @@ class Lanes:
         connection.execute(delete(table).where(*_key_of(table.c, lane)))
 
     def _find_free(
-        self, connection: Connection, subscriptions: Sequence[str], held: Collection[Key]
+        self,
+        connection: Connection,
+        subscriptions: Sequence[str],
+        held: Collection[Key],
+        leaving: Collection[Place],
+        *,
+        locking: bool = False,
     ) -> Rows:
-        now = self._store.now()
-        found = claims.find_free(connection, self._tables, subscriptions, self.worker, now=now)
-        return [
+        """Return what is free, but no more live lanes than this worker's share."""
+        found = claims.find_free(
+            connection,
+            self._tables,
+            subscriptions,
+            self.worker,
+            now=self._store.now(),
+            locking=locking,
+        )
+        free = [
             row
             for row in found
-            if (row.subscription, row.run, row.first_shard, row.epoch) not in held
+            if _key_in(row) not in held and (row.subscription, row.first_shard) not in leaving
         ]
+        if not any(row.run == LIVE for row in free):
+            return free
+        left = count_left(
+            connection, self._tables, subscriptions, self.worker, now=self._store.now()
+        )
+        taken = []
+        for row in free:
+            if row.run == LIVE:
+                left[row.subscription] -= 1
+            if row.run != LIVE or left[row.subscription] >= 0:
+                taken.append(row)
+        return taken
+
+    def _count_left(self, connection: Connection, subscriptions: Sequence[str]) -> Counter[str]:
+        now = self._store.now()
+        return count_left(connection, self._tables, subscriptions, self.worker, now=now)
 
     def _take(
         self, connection: Connection, row: Row[*tuple[Any, ...]], *, head: int
@@ -282,10 +269,15 @@ def _make_update(table: Table) -> Update:
         .values(
             checkpoint=bindparam("new_checkpoint"),
             done=bindparam("new_done"),
+            expires_at=bindparam("new_expiry"),  # `renew` passes over what is locked here
             uptime=bindparam("new_uptime"),
             takeovers=bindparam("new_takeovers"),
         )
     )
+
+
+def _key_in(row: Row[*tuple[Any, ...]]) -> Key:
+    return row.subscription, row.run, row.first_shard, row.epoch
 
 
 def _key_of(columns: Any, lane: Lane) -> list[ColumnElement[bool]]:  # noqa: ANN401

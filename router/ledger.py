@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from router.errors import Unavailable
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.parking import Parking
 from router.progress import Progress
 from router.replay_counts import Count
@@ -74,6 +75,7 @@ class Ledger:
         tally: Writes down the counts of a replay.
         storage: The threads that talk to the database.
         sleep: Waits for some seconds.
+        patience: Seconds for which a transaction may stand still while a handler computes.
 
     Attributes:
         lane: Whose.
@@ -92,6 +94,7 @@ class Ledger:
         storage: Executor,
         sleep: Callable[[float], Awaitable[None]],
         tally: Tally | None = None,
+        patience: float | None = None,
     ) -> None:
         self.lane = lane
         self.progress = Progress(lane.checkpoint, lane.done)
@@ -102,6 +105,7 @@ class Ledger:
         self._storage = storage
         self._sleep = sleep
         self._tally = tally
+        self._patience = patience
         self._advanced: dict[str, int] = {}
         self._released: set[str] = set()
         self._counts: Counts = Counter()
@@ -222,7 +226,7 @@ class Ledger:
         """Yield a transaction of the lane's owner that begins with what is true by now."""
         checkpoint, done, is_clear = progress.checkpoint, progress.done, not self.suspects
         with self._lanes.owning(
-            self.lane, checkpoint=checkpoint, done=done, is_clear=is_clear
+            self.lane, checkpoint=checkpoint, done=done, is_clear=is_clear, idle=self._patience
         ) as connection:
             self._parking.release(connection, self.lane, sorted(changes.released))
             for subject, position in changes.advanced.items():

@@ -15,7 +15,8 @@ from router.errors import RouterError
 from router.events import Replaying
 from router.filters import Filter
 from router.intake import Reader, Span
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.ledger import Ledger
 from router.log import EventLog
 from router.parking import Parking
@@ -34,6 +35,7 @@ from router.verdicts import OnDead
 # Of threads that talk to the database. Those of replays are few: what they do, live delivery waits
 # for at the gate.
 STORAGE, REPLAY_STORAGE = 4, 2
+GRACE = 10.0  # seconds beyond a handler's time for which its transaction may stand still
 REPLAY_EVENTS = 10_000  # that all replays of a process may hold together
 REPLAY_BYTES = 64 * 1024 * 1024  # of bodies, likewise
 
@@ -118,6 +120,7 @@ class Opener:
             storage=self._replay_storage if replay else self.storage,
             sleep=self._clock.sleep,
             tally=partial(add_counts, tables=tables, number=replay.id) if replay else None,
+            patience=means.caller.subscription.options.timeout + GRACE,
         )
         read_page: Reader = self._log.read_page if replay else self._tail.read_page
         return Delivery(

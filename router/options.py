@@ -69,7 +69,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 _MOST = sys.float_info.max  # keeps infinity out
 _COUNT = Rule("a whole number of at least 1", Annotated[int, Meta(ge=1)])
-_LANES = Rule(f"a whole number from 1 to {SHARDS}", Annotated[int, Meta(ge=1, le=SHARDS)])
+_LANES = Rule(f"a whole number from 1 to {SHARDS}", Annotated[int, Meta(ge=1, le=SHARDS)] | None)
 _FACTOR = Rule("a number of at least 1", Annotated[float, Meta(ge=1, le=_MOST)])
 _RATE = Rule(
     "a number of events a second, more than 0", Annotated[float, Meta(gt=0, le=_MOST)] | None
@@ -152,7 +152,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         retry: When a failed delivery is tried again.
         on_dead: Whether a subject goes on after a dead letter, or waits for the operator.
         replay: What replays do with its handlers; None leaves it to them.
-        lanes: Into how many parts, each owned by one process, its subjects are divided.
+        lanes: Into how many parts, each owned by one process, its subjects are divided; None is as
+            many as suit the database: 1 on SQLite, 8 on PostgreSQL.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -166,7 +167,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retry: RetryOptions = RetryOptions()
     on_dead: OnDead = "release"
     replay: ReplayPolicy | None = None
-    lanes: int = 1
+    lanes: int | None = None
 
     def __post_init__(self) -> None:
         _settle(self, _RULES)

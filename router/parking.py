@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select,
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.events import Event
-from router.lanes import Lane
+from router.lane import Lane
 from router.schema import Tables
 
 RETRY = "retry"

@@ -96,7 +96,9 @@ class RebuildRecord:
         replay = tables.replay
         with self._store.writing() as connection:
             row = connection.execute(select(replay).where(replay.c.id == run)).one()
-            old, new = (self._read_lanes(connection, name, one) for one in (LIVE, run))
+            old, new = (
+                self._read_lanes(connection, name, one, locking=True) for one in (LIVE, run)
+            )
             is_free = all(one.owner is None for one in (*old.values(), *new.values()))
             is_whole = all(one.checkpoint >= goal for one in new.values())
             if row.state != RUNNING or old.keys() != new.keys() or not (is_free and is_whole):
@@ -154,9 +156,13 @@ class RebuildRecord:
             running = update(table).where(table.c.id == run, table.c.state == RUNNING)
             connection.execute(running.values(state=PAUSED, last_error=why))
 
-    def _read_lanes(self, connection: Connection, name: str, run: int) -> Rows:
+    def _read_lanes(
+        self, connection: Connection, name: str, run: int, *, locking: bool = False
+    ) -> Rows:
         lane = self._tables.lane
         query = select(lane).where(lane.c.subscription == name, lane.c.run == run)
+        if locking:  # lest a worker claim one a moment later
+            query = query.with_for_update()
         return {row.first_shard: row for row in connection.execute(query)}
 
     def _drop_failures(self, connection: Connection, name: str) -> int:

@@ -12,7 +12,7 @@ from router import fresh_tables
 from router.claims import LIVE
 from router.delivery import Delivery
 from router.errors import RouterError, trace
-from router.lanes import Key
+from router.lane import Key
 from router.rebuild_record import RebuildRecord, Switched
 from router.replay import Replays
 from router.replay_plan import Plan

@@ -83,7 +83,10 @@ def clear(connection: Connection, store: Store, number: int) -> None:
     tables = store.tables
     lane, parked = tables.lane, tables.parked
     is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < store.now())
-    connection.execute(delete(lane).where(lane.c.run == number, is_free))
+    free = select(lane.c.first_shard).where(lane.c.run == number, is_free)
+    # One that is locked is being written by its owner, however long ago that renewed its lease.
+    firsts = connection.scalars(free.with_for_update(skip_locked=True)).all()
+    connection.execute(delete(lane).where(lane.c.run == number, lane.c.first_shard.in_(firsts)))
     if connection.scalars(select(lane.c.run).where(lane.c.run == number).limit(1)).first():
         return  # its owner lets go of it in a moment
     waiting = select(parked.c.position).where(parked.c.run == number, parked.c.state == RETRY)

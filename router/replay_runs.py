@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, exists, func, or_, select, update
 
 from router import fresh_tables, replay_lanes
 from router.errors import UnknownName
-from router.lanes import Lane
+from router.lane import Lane
 from router.replay_record import Replay, make_replay, select_replays
 from router.replay_states import DONE, FAILED, FINISHED, OVER, PLANNED, RUNNING
 from router.store import Store
@@ -108,6 +108,8 @@ class ReplayRuns:
         Of a replay that was ended meanwhile, what its other lanes have left behind is cleared away.
         """
         table, lanes = self._tables.replay, self._tables.lane
+        this = select(table.c.id).where(table.c.id == lane.run)
+        connection.execute(this.with_for_update())  # two last lanes would each take the other's
         left = select(func.count()).where(
             lanes.c.subscription == lane.subscription, lanes.c.run == lane.run
         )

@@ -38,7 +38,13 @@ def find_owner(
 
 
 def require_rest(
-    connection: Connection, tables: Tables, subscription: str, *, state: str, now: int
+    connection: Connection,
+    tables: Tables,
+    subscription: str,
+    *,
+    state: str,
+    now: int,
+    locking: bool = False,
 ) -> None:
     """Refuse a subscription that a worker runs.
 
@@ -48,10 +54,15 @@ def require_rest(
         subscription: Its name.
         state: Of the subscription.
         now: In microseconds since 1970.
+        locking: Whether nobody may claim a lane before the transaction ends.
 
     Raises:
         RouterError: Says which worker, and what to do.
     """
+    if locking:  # lest a worker claim one a moment later
+        lane = tables.lane.c
+        mine = select(lane.first_shard).where(lane.subscription == subscription)
+        connection.execute(mine.with_for_update())
     owner = find_owner(connection, tables, subscription, now=now)
     if owner is None:
         return

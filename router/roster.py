@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from router.claims import ACTIVE, FAILING, LIVE, MISSING, RUNNABLE
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from router.options import Options
 from router.store import Store
 from router.tiling import cut
@@ -138,7 +138,8 @@ class Roster:
                     **wants,
                 )
             )
-            tile(connection, self._store, name, run=LIVE, after=start, lanes=options.lanes)
+            lanes = options.lanes or self._store.lanes
+            tile(connection, self._store, name, run=LIVE, after=start, lanes=lanes)
 
 
 def tile(

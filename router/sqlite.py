@@ -5,10 +5,21 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from router.errors import StoreError
 from router.gate import Gate
+
+LANES = 1
+HAS_ONE_WRITER = True
+KEPT = 1
 
 BUSY_SECONDS = 5.0
 CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -107,19 +118,46 @@ def begin_reading(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def begin_writing(connection: Connection) -> None:
-    """Open a transaction that holds the only write lock from its start on."""
+def begin_writing(
+    connection: Connection,
+    *,
+    appending: bool = False,
+    lasting: bool = True,
+    alone: int | None = None,
+    idle: float | None = None,
+) -> None:
+    """Open a transaction that holds the only write lock from its start on, whatever it is for."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def wait_for_no_disk(connection: Connection) -> None:
-    """Let what ``connection`` commits be durable only with the next commit of one that waits.
+def keep(connection: Connection, *, lasting: bool) -> None:
+    """Make ready a connection that is kept for writing.
 
-    In a write-ahead log such a commit is lost by a power cut as a whole, with all that came after
-    it, and never by the end of a process (sqlite.org/pragma.html, synchronous NORMAL).
+    Unless its commits are ``lasting``, they are durable only with the next commit of one that
+    waits for the disk. In a write-ahead log such a commit is lost by a power cut as a whole, with
+    all that came after it, and never by the end of a process (sqlite.org/pragma.html, synchronous
+    NORMAL).
     """
-    connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
-    connection.rollback()  # ends what SQLAlchemy takes for a transaction
+    if not lasting:
+        connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
+        connection.rollback()  # ends what SQLAlchemy takes for a transaction
+
+
+def read_clock(connection: Connection) -> float | None:
+    """Return None: there is no clock but the machine's."""
+    return None
+
+
+def explain(error: DBAPIError) -> str | None:
+    """Return what keeps the database from answering; None where a row is at fault.
+
+    The driver's own words alone: SQLAlchemy's add the statement and its parameters.
+    """
+    if isinstance(error, IntegrityError | DataError | ProgrammingError | NotSupportedError):
+        return None
+    words = str(error.orig)
+    advice = "; make it with `router db upgrade`" if words.startswith("no such table") else ""
+    return words + advice
 
 
 def file_of(url: URL) -> Path | None:

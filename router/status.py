@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from router.claims import LIVE
 from router.errors import UnknownName
 from router.events import as_rfc3339, from_micros
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from router.options import explain_unknown
 from router.parking import DEAD, RETRY
 from router.schema import Tables

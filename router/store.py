@@ -1,24 +1,20 @@
 """One database: its engine, its tables, and the two ways to talk to it, reading and writing."""
 
-import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy import Connection, Engine, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from router import migrate, sqlite
+from router.clock import ServerClock
 from router.dedicated import Dedicated
+from router.dialects import find_dialect
 from router.errors import StoreError, Unavailable
-from router.gate import Gate
+from router.gate import Gate, OpenGate
 from router.periodic import Periodic
 from router.schema import Tables, make_tables
 
@@ -29,12 +25,12 @@ class Store:
     """The one place that knows which engine is underneath.
 
     Args:
-        database: A URL, or an engine that the caller keeps and disposes of; two of its connections
-            are kept for writing until `close`.
+        database: A URL, or an engine that the caller keeps and disposes of; a few of its
+            connections are kept for writing until `close`.
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
         create: Whether a SQLite file that does not exist is made.
-        clock: Seconds since 1970.
+        clock: Seconds since 1970; None is the database's own clock.
 
     Raises:
         StoreError: The database cannot be opened, or is not set up to keep what it is given.
@@ -47,21 +43,32 @@ class Store:
         schema: str | None = None,
         table_prefix: str = "",
         create: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._is_ours = isinstance(database, str)
         self.engine = _open(database, create=create) if isinstance(database, str) else database
-        if self.engine.dialect.name != "sqlite":
-            raise StoreError(f"this version stores on SQLite, not on {self.engine.dialect.name}")
+        self._dialect = find_dialect(self.engine.dialect.name)
         if not self._is_ours:
-            with _translated():
-                sqlite.require_durable(self.engine)
+            with self._translated():
+                self._dialect.require_durable(self.engine)
         self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
-        self.gate = Gate()
-        self._lasting = Dedicated(self.engine, set_up=lambda connection: None)
-        self._passing = Dedicated(self.engine, set_up=sqlite.wait_for_no_disk)
-        self._clock = clock
+        self.gate = Gate() if self._dialect.HAS_ONE_WRITER else OpenGate()
+        self._kept = {
+            lasting: Dedicated(
+                self.engine,
+                set_up=partial(self._dialect.keep, lasting=lasting),
+                most=self._dialect.KEPT,
+            )
+            for lasting in (True, False)
+        }
+        self._clock = clock or ServerClock()
+        self._place = zlib.crc32(f"{schema}.{table_prefix}".encode()) >> 1  # fits an int4
         self._checkpoints: Periodic | None = None
+
+    @property
+    def lanes(self) -> int:
+        """Into how many lanes a subscription is divided, unless its options say otherwise."""
+        return self._dialect.LANES
 
     def now(self) -> int:
         """The database's clock, in microseconds since 1970; SQLite's is the machine's own."""
@@ -74,40 +81,86 @@ class Store:
             SchemaError: Names both revisions and what to do.
             Unavailable: The database does not answer.
         """
-        with _translated():
+        with self._translated():
             migrate.require_current(self.engine, self.tables)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one state of the database."""
-        with _translated(), self.engine.connect() as connection:
-            sqlite.begin_reading(connection)
+        with self._translated(), self.engine.connect() as connection:
+            self._dialect.begin_reading(connection)
+            self._set_clock(connection)
             yield connection
 
     @contextmanager
-    def writing(self, *, appending: bool = False, lasting: bool = True) -> Iterator[Connection]:
+    def writing(
+        self,
+        *,
+        appending: bool = False,
+        lasting: bool = True,
+        alone: bool = True,
+        idle: float | None = None,
+    ) -> Iterator[Connection]:
         """Yield a connection whose work is committed at the end of the block, or none of it.
 
+        Where many may write at once, whoever goes by what it has read locks that first.
+
         Args:
-            appending: Whether it goes before other writers of this process.
+            appending: Whether it locks the head, and nothing else; it goes before other writers
+                of this process.
             lasting: Whether the commit waits for the disk. One that does not is there for all to
                 see, and survives the process; a power cut undoes it, with whatever came after it,
                 unless a lasting one came after it.
+            alone: Whether no other such transaction, of any process, is under way meanwhile. It
+                is for what operators and workers do now and then, neither for appends nor for
+                owners of lanes.
+            idle: Seconds for which the server lets it stand still between two statements.
 
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
         """
-        writer = self._lasting if lasting else self._passing
-        with self.gate.turn(appending=appending), _translated(), writer.lent() as connection:
-            sqlite.begin_writing(connection)
+        is_steering = alone and lasting and not appending
+        with (
+            self.gate.turn(appending=appending),
+            self._translated(),
+            self._kept[lasting].lent() as connection,
+        ):
+            self._dialect.begin_writing(
+                connection,
+                appending=appending,
+                lasting=lasting,
+                alone=self._place if is_steering else None,
+                idle=idle,
+            )
+            if not appending and lasting:
+                self._set_clock(connection)
             yield connection
             connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
 
+    def _set_clock(self, connection: Connection) -> None:
+        if isinstance(self._clock, ServerClock):
+            self._clock.set(partial(self._dialect.read_clock, connection))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the driver's words for "not now" into ours; what a row caused passes unchanged."""
+        try:
+            yield
+        except DBAPIError as error:
+            if (words := self._dialect.explain(error)) is None:
+                raise
+            raise Unavailable(f"the database does not take it now: {words}") from error
+        except PoolTimeout as error:
+            raise Unavailable(
+                "all connections to the database are in use: give its pool more of them, some of "
+                "which are kept for writing"
+            ) from error
+
     def start_checkpoints(self) -> None:
-        """Keep the write-ahead log short from a thread, until `close`; any writing starts it."""
-        if self._checkpoints is None:
-            check = _translated()(sqlite.Checkpointer(self.engine, gate=self.gate).check)
+        """Keep SQLite's write-ahead log short from a thread, until `close`; writing starts it."""
+        if self._checkpoints is None and isinstance(self.gate, Gate):
+            check = self._translated()(sqlite.Checkpointer(self.engine, gate=self.gate).check)
             self._checkpoints = Periodic(check, seconds=CHECK_SECONDS, name="router-checkpoints")
             self._checkpoints.start()
 
@@ -116,8 +169,8 @@ class Store:
         if self._checkpoints is not None:
             self._checkpoints.stop()
             self._checkpoints = None
-        self._lasting.close()
-        self._passing.close()
+        for kept in self._kept.values():
+            kept.close()
         if self._is_ours:
             self.engine.dispose()
 
@@ -127,27 +180,7 @@ def _open(database: str, *, create: bool) -> Engine:
         url = make_url(database)
     except ArgumentError as error:
         raise StoreError(
-            f"the database URL cannot be read: {error}; write one like sqlite:///router.db"
+            f"the database URL cannot be read: {error}; write one like sqlite:///router.db or "
+            "postgresql+psycopg://user@host/database"
         ) from error
-    if url.get_backend_name() != "sqlite":
-        raise StoreError(f"this version stores on SQLite, not on {url.get_backend_name()}")
-    return sqlite.open_engine(url, create=create)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the driver's words for "not now" into ours; errors that a row caused pass unchanged."""
-    try:
-        yield
-    except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
-        raise
-    except DBAPIError as error:
-        # The driver's own words alone: SQLAlchemy's add the statement and its parameters.
-        words = str(error.orig)
-        advice = "; make it with `router db upgrade`" if words.startswith("no such table") else ""
-        raise Unavailable(f"the database does not take it now: {words}{advice}") from error
-    except PoolTimeout as error:
-        raise Unavailable(
-            "all connections to the database are in use: give its pool more of them, two of which "
-            "are kept for writing"
-        ) from error
+    return find_dialect(url.get_backend_name()).open_engine(url, create=create)

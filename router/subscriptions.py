@@ -127,7 +127,7 @@ class Caller:
         self._log = log
         self._clock = clock
         self._timeout = options.timeout
-        limit = concurrency or options.concurrency * options.lanes
+        limit = concurrency or options.concurrency * (options.lanes or log.store.lanes)
         most = concurrency or options.concurrency
         self.concurrency = 1 if subscription.is_transactional else most
         self.crew = Crew(limit, name=f"router-{subscription.name}")

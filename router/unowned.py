@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, or_, select, update
 
 from router.events import SHARDS
-from router.lanes import Lane
+from router.lane import Lane
 from router.progress import dump_ranges, load_ranges
 from router.schema import Tables
 from router.store import Store
@@ -20,19 +20,22 @@ def take(connection: Connection, store: Store, subscription: str, run: int) -> l
     """
     table = store.tables.lane
     of_run = [table.c.subscription == subscription, table.c.run == run]
-    rows = connection.execute(select(table).where(*of_run).order_by(table.c.first_shard)).all()
+    query = select(table).where(*of_run).order_by(table.c.first_shard)
+    rows = connection.execute(query).all()
     is_free = or_(table.c.owner.is_(None), table.c.expires_at < store.now())
+    # One that is locked is being written by its owner, however long ago that renewed its lease.
+    free = connection.execute(query.where(is_free).with_for_update(skip_locked=True)).all()
     taken = []
-    for row in rows:
-        mine = [*of_run, table.c.first_shard == row.first_shard, table.c.epoch == row.epoch]
+    for row in free:
+        this = [*of_run, table.c.first_shard == row.first_shard]
         fence = {
             "owner": None,
             "expires_at": None,
             "epoch": row.epoch + 1,
             "takeovers": row.takeovers + (row.owner is not None),  # as the next owner would count
         }
-        if connection.execute(update(table).where(*mine, is_free).values(**fence)).rowcount:
-            taken.append(_make_lane(row))
+        connection.execute(update(table).where(*this).values(**fence))
+        taken.append(_make_lane(row))
     gaps = _find_gaps([(row.first_shard, row.last_shard) for row in rows])
     return taken + [Lane(subscription, run, first, last, 0, 0, []) for first, last in gaps]
 

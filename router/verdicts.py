@@ -7,7 +7,7 @@ from router.agenda import Agenda
 from router.breaker import Breaker
 from router.clock import Clock
 from router.events import Event
-from router.lanes import Lane
+from router.lane import Lane
 from router.options import Options
 from router.parking import Parked
 from router.retry import is_exhausted, next_delay

@@ -4,7 +4,8 @@ from sqlalchemy import update
 
 from router.claims import LIVE
 from router.intents import Action, Intent, Intents
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.log import EventLog
 from router.parking import Parked
 from router.store import Store

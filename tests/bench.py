@@ -11,7 +11,8 @@ from router.clock import Clock
 from router.delivery import Delivery
 from router.filters import Filter
 from router.intake import Span
-from router.lanes import LEASE_MICROS, Lanes, LeaseLost
+from router.lane import LEASE_MICROS, LeaseLost
+from router.lanes import Lanes
 from router.ledger import Ledger
 from router.log import EventLog, Page
 from router.options import Options

@@ -1,6 +1,6 @@
 """A clock for tests that move it by hand."""
 
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from tests.entries import NOON
 
 

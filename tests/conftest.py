@@ -1,7 +1,6 @@
 """What all tests share: how hard Hypothesis tries, and where the samples of providers are."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from router import migrate
 from router.log import EventLog
 from router.options import Options
 from router.store import Store
 from router.subscriptions import Subscription
+from tests import databases
 from tests.bench import Bench, MakeBench
+from tests.clusters import Server
 from tests.workshop import MakeWorkshop, Workshop
 
 # No deadline: an example that has to wait for a busy machine is not a failure.
@@ -42,16 +42,34 @@ def corpus() -> Path:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with the tables of this version, made once and copied for each test."""
     path = tmp_path_factory.mktemp("database") / "router.db"
-    store = Store(f"sqlite:///{path}", create=True)
-    migrate.upgrade(store.engine, store.tables)
-    store.close()
+    databases.make_empty(f"sqlite:///{path}")
     return path
 
 
-@pytest.fixture
-def database(empty_database: Path, tmp_path: Path) -> str:
-    """The URL of an empty log of this test's own."""
-    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'router.db')}"
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server to make databases on."""
+    with databases.find_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres: Server) -> Iterator[str]:
+    """The URL of a PostgreSQL database with the tables of this version; tests reset it."""
+    name = postgres.make()
+    databases.make_empty(postgres.url(name))
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(params=databases.ENGINES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty log of this test's own, on each engine in turn."""
+    if request.param == "sqlite":
+        return databases.copy(request.getfixturevalue("empty_database"), tmp_path)
+    url: str = request.getfixturevalue("postgres_database")
+    databases.reset(url)
+    return url
 
 
 @pytest.fixture

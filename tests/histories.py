@@ -5,7 +5,8 @@ from collections import Counter
 from router.claims import LIVE
 from router.events import SHARDS
 from router.filters import Filter
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.log import EventLog
 from router.options import Options
 from router.parking import Failure, Parking

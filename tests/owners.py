@@ -3,7 +3,8 @@
 from sqlalchemy import select, update
 
 from router.claims import LIVE
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.roster import Roster
 from router.store import Store
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, update
 from router.attempts import Attempts
 from router.batches import WANTED_SECONDS, Attempt
 from router.events import Event, Replaying
-from router.lanes import Lanes, LeaseLost
+from router.lane import LeaseLost
+from router.lanes import Lanes
 from router.ledger import Ledger
 from router.log import EventLog
 from router.options import Options

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from router.control import Control
 from router.errors import RouterError, UnknownName
-from router.lanes import Lane, Lanes, LeaseLost
+from router.lane import Lane, LeaseLost
+from router.lanes import Lanes
 from router.log import EventLog
 from router.parking import Parking
 from router.progress import dump_ranges
@@ -274,7 +275,7 @@ class Racing(Store):
     moved_to = 0
 
     @contextmanager
-    def writing(self, *, appending: bool = False, lasting: bool = True) -> Iterator[Connection]:
+    def writing(self, **terms: Any) -> Iterator[Connection]:  # noqa: ANN401
         """Let the lanes come on once, and then write."""
         if self.moved_to:
             with super().writing() as connection:
@@ -282,7 +283,7 @@ class Racing(Store):
                 first = update(lane).where(lane.c.first_shard == 0)
                 connection.execute(first.values(checkpoint=self.moved_to))
             self.moved_to = 0
-        with super().writing(appending=appending, lasting=lasting) as connection:
+        with super().writing(**terms) as connection:
             yield connection
 
 

@@ -7,7 +7,8 @@ from sqlalchemy import insert, select
 
 from router.claims import LIVE
 from router.events import SHARDS
-from router.lanes import LEASE_MICROS, Lane, Lanes, LeaseLost
+from router.lane import LEASE_MICROS, Lane, LeaseLost
+from router.lanes import Lanes
 from router.log import EventLog
 from router.options import Options
 from router.replay_states import CANCELLED, FAILED, PAUSED, PLANNED, RUNNING

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, event, select, update
 
-from router.lanes import Lanes, LeaseLost
+from router.lane import LeaseLost
+from router.lanes import Lanes
 from router.ledger import PATIENCE, Counts, Ledger
 from router.log import EventLog
 from router.options import Options

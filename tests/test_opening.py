@@ -12,7 +12,8 @@ from router.delivery import Delivery
 from router.events import Event, Replaying
 from router.hookspecs import hookimpl
 from router.intake import Span
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.log import EventLog
 from router.opening import Objection, Opener
 from router.options import Options

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, select
 
 from router.claims import LIVE
 from router.events import SHARDS, Event
-from router.lanes import Lane
+from router.lane import Lane
 from router.log import EventLog
 from router.parking import Failure, Held, Parked, Parking
 from router.store import Store

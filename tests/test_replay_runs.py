@@ -3,7 +3,8 @@
 import pytest
 
 from router.errors import UnknownName
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.log import EventLog
 from router.replay import Replays
 from router.replay_record import Replay

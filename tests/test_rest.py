@@ -5,7 +5,7 @@ from sqlalchemy import update
 
 from router import rest
 from router.errors import RouterError
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from router.log import EventLog
 from router.roster import Roster
 from tests.histories import subscribe

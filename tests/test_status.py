@@ -6,7 +6,7 @@ import pytest
 
 from router.errors import UnknownName
 from router.events import as_micros
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from router.log import EventLog
 from router.replay_runs import ReplayRuns
 from router.roster import Roster

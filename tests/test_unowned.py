@@ -3,7 +3,8 @@
 import pytest
 
 from router.intents import DISCARD, REDRIVE, SKIP, Intents
-from router.lanes import Lanes, LeaseLost
+from router.lane import LeaseLost
+from router.lanes import Lanes
 from router.log import EventLog
 from router.progress import dump_ranges
 from tests.asking import ask, free_lanes, states

@@ -9,7 +9,7 @@ from router.claims import LIVE
 from router.doctor.findings import Case, Finding, as_span, in_words, judge
 from router.doctor.owners import RUNNABLE, AnyRow, find_alive, find_owned, find_owner, name_run
 from router.events import as_rfc3339, from_micros
-from router.lanes import SUSPECT_TAKEOVERS
+from router.lane import SUSPECT_TAKEOVERS
 from router.parking import ALONE, RETRY, RUNNING
 from router.replay_states import PLANNED
 from router.replay_states import RUNNING as REPLAYING

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, select
 
 from router.claims import LIVE
 from router.doctor.findings import Case
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 
 AnyRow = Row[*tuple[Any, ...]]
 

@@ -5,7 +5,8 @@ import pytest
 from router.cli.control import PATIENCE, wait_for_rest
 from router.control import Control
 from router.errors import RouterError
-from router.lanes import Lane, Lanes
+from router.lane import Lane
+from router.lanes import Lanes
 from router.log import EventLog
 from router.status import Status
 from tests.cli.conftest import Run

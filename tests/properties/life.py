@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from router.clock import Clock
 from router.dispatcher import Dispatcher
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from router.log import EventLog
 from router.store import Store
 from tests.properties.clock import QuickClock

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import event as note
 from sqlalchemy import event
 
-from router.lanes import LEASE_MICROS
+from router.lane import LEASE_MICROS
 from router.log import EventLog
 from router.store import Store
 from tests.properties.clock import QuickClock

