@@ -12,7 +12,8 @@ from alembic import context
 from alembic.operations import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import Connection, create_engine, inspect, make_url
+from sqlalchemy.schema import CreateSchema
 
 from router.schema import LOCKS, Tables, make_tables
 
@@ -39,6 +40,9 @@ def run() -> None:
 def _run_on(connection: Connection, tables: Tables) -> None:
     if not connection.in_transaction():
         connection.exec_driver_sql(LOCKS[connection.dialect.name])
+        # Asked before: to say IF NOT EXISTS one needs the right to make schemas.
+        if tables.schema is not None and not inspect(connection).has_schema(tables.schema):
+            connection.execute(CreateSchema(tables.schema))
     _configure(tables, connection=connection)
     context.run_migrations()
 
@@ -46,6 +50,8 @@ def _run_on(connection: Connection, tables: Tables) -> None:
 def _write_sql(dialect_name: str, tables: Tables) -> None:
     _configure(tables, dialect_name=dialect_name)
     with context.begin_transaction():
+        if tables.schema is not None:
+            context.execute(CreateSchema(tables.schema, if_not_exists=True))
         context.run_migrations()
 
 

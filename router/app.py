@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from router import config as settings
 from router import lifecycle, migrate, plugin_tables
+from router.appending import Appending
 from router.assembly import (
     index_sources,
     make_host,
@@ -31,7 +32,6 @@ from router.errors import RouterError, UnknownName
 from router.events import Event
 from router.host import Host
 from router.log import EventLog
-from router.periodic import Periodic
 from router.receiver import Receiver, make_application
 from router.reparsing import Reparsing
 from router.replay import Replays
@@ -40,11 +40,9 @@ from router.schema import make_tables
 from router.secrets import Secret
 from router.sources import Source
 from router.store import Store
-from router.writer import Writer
 
 MAX_BODY = 4 * 1024 * 1024
 DEDUPE_SECONDS = 30 * 86_400.0
-FORGET_SECONDS = 60.0  # between two looks for what the dedupe memory may forget
 
 logger = logging.getLogger("router")
 
@@ -61,6 +59,8 @@ class Router:
         subscriptions: Options by plugin, as the tables ``[subscriptions.NAME]`` would hold them.
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
+        listen: The URL of the server itself, for wake-ups, where ``database`` leads to a pooler;
+            "off" is to look for new events every so often only.
         max_body: The largest body that is taken, in bytes.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
         receives: Whether this process takes notifications.
@@ -83,6 +83,7 @@ class Router:
         subscriptions: Mapping[str, Mapping[str, object]] | None = None,
         schema: str | None = None,
         table_prefix: str = "",
+        listen: str | None = None,
         max_body: int = MAX_BODY,
         dedupe_seconds: float | None = DEDUPE_SECONDS,
         receives: bool = True,
@@ -91,7 +92,7 @@ class Router:
         own = make_tables(schema=schema, prefix=table_prefix)
         self.host = make_host(plugins, own=own)
         self._subscriptions = make_subscriptions(self.host, subscriptions or {})
-        self._store = Store(database, schema=schema, table_prefix=table_prefix)
+        self._store = Store(database, schema=schema, table_prefix=table_prefix, listen=listen)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
         self._delivers = delivers
@@ -134,6 +135,8 @@ class Router:
             sources=make_sources(config, host) if receives else (),
             plugins=host,
             subscriptions=config.subscriptions,
+            schema=config.schema,
+            listen=config.listen and Secret(config.listen, config.folder).resolve(),
             max_body=config.max_body,
             dedupe_seconds=config.dedupe,
             receives=receives,
@@ -283,14 +286,10 @@ class Router:
         await self._dispatcher.start()
 
     async def _start_receiver(self, stack: AsyncExitStack) -> None:
-        writer = Writer(self.log, on_append=self._wake)
-        rotate = self.log.dedupe.rotate
-        forgetting = Periodic(rotate, seconds=FORGET_SECONDS, name="router-dedupe")
-        writer.start()
-        stack.push_async_callback(asyncio.to_thread, writer.stop)
-        forgetting.start()
-        stack.push_async_callback(asyncio.to_thread, forgetting.stop)
-        self._receiver.open(writer)
+        appending = Appending(self.log, on_append=self._wake)
+        appending.start()
+        stack.push_async_callback(asyncio.to_thread, appending.stop)
+        self._receiver.open(appending.writer)
         stack.push_async_callback(self.drain)
 
     def _wake(self, events: Sequence[Event]) -> None:

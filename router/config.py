@@ -22,6 +22,8 @@ SHORTEST_DEDUPE = 30 * 86_400.0  # seconds: Meta redelivers for 7 days, the rest
 
 _DEFAULTS: Mapping[str, object] = {
     "database": "sqlite:///router.db",
+    "schema": "",
+    "listen": "",
     "plugins_dir": [],
     "max_body": "4MiB",
     "dedupe": "30d",
@@ -56,6 +58,9 @@ class Config:
         folder: What ``file:PATH`` in a value counts from: the file's folder, else the working
             directory.
         database: A database URL, or an ``env:`` or ``file:`` reference to one.
+        schema: Of the database's, in which the tables live; None is the database's default.
+        listen: Where announcements of new events are heard: a URL or a reference to one, "off", or
+            None, where the database is.
         plugins_dir: Folders in which each ``*.py`` is a plugin.
         max_body: Bytes that the body of a notification may have.
         dedupe: Seconds for which an event is remembered at least; None for ever.
@@ -68,6 +73,8 @@ class Config:
     file: Path | None
     folder: Path
     database: str
+    schema: str | None
+    listen: str | None
     plugins_dir: tuple[Path, ...]
     max_body: int
     dedupe: float | None
@@ -111,6 +118,8 @@ def load(
         file=file,
         folder=written.folder,
         database=used["database"].read("database", _read_database),
+        schema=used["schema"].read("schema", _read_schema),
+        listen=used["listen"].read("listen", _read_listen),
         plugins_dir=used["plugins_dir"].read("plugins_dir", _read_folders),
         max_body=used["max_body"].read("max_body", _read_size),
         dedupe=used["dedupe"].read("dedupe", _read_dedupe),
@@ -123,8 +132,11 @@ def load(
 
 def describe(config: Config) -> list[tuple[str, object, str]]:
     """Return each setting's key, its value with secrets masked, and where it comes from."""
+    listen = config.listen or ""
     plain: dict[str, object] = {
         "database": mask_database(config.database),
+        "schema": config.schema or "",
+        "listen": listen if listen in ("", "off") else mask_database(listen),
         "plugins_dir": [str(folder) for folder in config.plugins_dir],
         "max_body": config.max_body,
         "dedupe": "forever" if config.dedupe is None else format_duration(config.dedupe),
@@ -162,6 +174,18 @@ def _read_database(value: object, _: Path) -> str:
     if not (isinstance(value, str) and value):
         raise ValueError('a database URL such as "sqlite:///router.db"')
     return value
+
+
+def _read_schema(value: object, _: Path) -> str | None:
+    if not isinstance(value, str):
+        raise ValueError(f'the name of a schema such as "router", not {value!r}')
+    return value or None
+
+
+def _read_listen(value: object, _: Path) -> str | None:
+    if not isinstance(value, str):
+        raise ValueError('a database URL, or "off"')
+    return value or None
 
 
 def _read_folders(value: object, folder: Path) -> tuple[Path, ...]:

@@ -1,5 +1,7 @@
 """What the store asks of a database engine; `sqlite` and `postgresql` answer, side by side."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
@@ -16,11 +18,15 @@ class Dialect(Protocol):
     Attributes:
         LANES: Into how many lanes a subscription is divided, unless its options say otherwise.
         HAS_ONE_WRITER: Whether one write transaction keeps out all others.
+        HAS_WAKEUPS: Whether processes can tell each other that the log has grown.
+        HAS_SCHEMAS: Whether tables may live in a schema.
         KEPT: How many connections are kept for each kind of writing, at most.
     """
 
     LANES: int
     HAS_ONE_WRITER: bool
+    HAS_WAKEUPS: bool
+    HAS_SCHEMAS: bool
     KEPT: int
 
     def open_engine(self, url: URL, *, create: bool) -> Engine:
@@ -48,6 +54,14 @@ class Dialect(Protocol):
 
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""
+
+    def announce(self, connection: Connection, *, place: int) -> None:
+        """Tell all who listen at a log that it has grown."""
+
+    def listening(
+        self, engine: Engine, *, place: int
+    ) -> AbstractContextManager[Callable[[float], bool]]:
+        """Yield what waits some seconds for announcements, and returns whether there were any."""
 
     def explain(self, error: DBAPIError) -> str | None:
         """Return what keeps the database from answering; None where a row is at fault."""

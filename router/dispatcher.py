@@ -14,11 +14,12 @@ from router.alerts import Alerts, Tell
 from router.bell import Bell
 from router.claims import LIVE
 from router.clock import Clock
+from router.deliveries import Deliveries
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
 from router.events import Event
 from router.intents import Intents
-from router.lane import Key, Lane, LeaseLost
+from router.lane import Key, Lane, LeaseLost, Place
 from router.lanes import Lanes
 from router.log import EventLog
 from router.opening import Objection, Opener
@@ -30,6 +31,7 @@ from router.rests import Rests
 from router.roster import Roster
 from router.subscriptions import Subscription
 from router.tail import Tail
+from router.wakeups import Listener
 from router.watch import Watch
 
 T = TypeVar("T")
@@ -83,25 +85,24 @@ class Dispatcher:
             tail=self._tail,
             clock=self._clock,
         )
-        self._running: dict[Key, Delivery] = {}
-        self._bell = Bell(self._wake)
+        self._deliveries = Deliveries()
+        self._bell = Bell(self._deliveries.wake)
         self._rests = Rests(self._clock.now)
         self._stopping = asyncio.Event()
         self._rebuilds = Rebuilds(
             RebuildRecord(log.store, worker=self._roster.worker),
-            running=self._running,
+            running=self._deliveries.running,
             runs=self._opener.rebuilds,
             ask=self._store,
             claim=self._claim,
             stopping=self._stopping,
         )
         self._has_tables_left = False  # by rebuilds that have ended
-        self._held: set[Key] = set()  # what is claimed and not given back
-        self._leaving: set[tuple[str, int]] = set()  # subscription and first shard
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._leaving: set[Place] = set()  # what other workers are to have
         self._looking: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # A thread, not the loop: a handler that blocks the loop must not cost the leases.
+        self._listener = Listener(log.store, on_wake=self.wake)
         self._leases = Periodic(self._renew, seconds=RENEW, name="router-leases")
 
     async def start(self) -> None:
@@ -115,6 +116,7 @@ class Dispatcher:
         self._watch.heed(await self._store(self._watch.look))
         await self._claim()
         self._leases.start()
+        self._listener.start()
         self._looking = self._loop.create_task(self._look())
 
     def wake(self, events: Sequence[Event] = ()) -> None:
@@ -125,20 +127,18 @@ class Dispatcher:
     async def stop(self) -> None:
         """Begin no call any more, wait for those under way, write all down, give the lanes back."""
         self._stopping.set()
-        for delivery in self._running.values():
-            delivery.stop()
+        self._deliveries.stop()
         if self._looking is not None:
             await asyncio.wait((self._looking,))  # a claim under way must not come after the leave
-        if not await self._wait_for_tasks(self._drain):
-            logger.warning("%d lanes did not drain in %g s", len(self._running), self._drain)
-            for delivery in self._running.values():
-                delivery.cut()
-            await self._wait_for_tasks(LAST_WRITE)
-        for task in (tasks := list(self._tasks.values())):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if not await self._deliveries.wait(self._drain):
+            lanes = len(self._deliveries.running)
+            logger.warning("%d lanes did not drain in %g s", lanes, self._drain)
+            self._deliveries.cut_all()
+            await self._deliveries.wait(LAST_WRITE)
+        await self._deliveries.cancel()
         await self._alerts.stop(seconds=LAST_WRITE)
         await asyncio.to_thread(self._leases.stop)
+        await asyncio.to_thread(self._listener.stop)
         try:
             await self._store(self._roster.leave)
         except Unavailable as error:
@@ -146,18 +146,8 @@ class Dispatcher:
         finally:
             self._opener.close()
 
-    async def _wait_for_tasks(self, seconds: float) -> bool:
-        """Wait until all deliveries have ended; whether they have."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=seconds)
-        return not self._tasks
-
     async def _store(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._opener.storage, work)
-
-    def _wake(self) -> None:
-        for delivery in self._running.values():
-            delivery.wake()
 
     async def _look(self) -> None:
         while not await self._clock.wait_for(self._stopping, seconds=LOOK):
@@ -175,53 +165,30 @@ class Dispatcher:
 
     async def _heed(self) -> None:
         """See to what operators have asked for."""
-        for name in self._watch.heed(await self._store(self._watch.look)):
-            for key, delivery in self._running.items():
-                if key[0] == name:
-                    delivery.stop()
-        replays = {run for _, run, _, _ in self._running} - {LIVE}
+        stopped = self._watch.heed(await self._store(self._watch.look))
+        self._deliveries.stop(lambda key: key[0] in stopped)
+        replays = self._deliveries.runs - {LIVE}
         halted = await self._store(partial(self._runs.find_halted, replays))
-        for (_, run, _, _), delivery in self._running.items():
-            if run in halted:
-                delivery.stop()
+        self._deliveries.stop(lambda key: key[1] in halted)
         for intent in await self._store(partial(self._intents.find, list(self._subscriptions))):
-            for (name, run, _, _), delivery in self._running.items():
+            for (name, run, _, _), delivery in self._deliveries.running.items():
                 if (name, run) == (intent.subscription, intent.run):
                     delivery.obey(intent)
 
     async def _share(self) -> None:
         """Let go of lanes that other workers are to have."""
         find = partial(self._lanes.find_surplus, list(self._subscriptions))
-        self._leaving = await self._store(find)
-        for (name, _, first_shard, _), delivery in self._running.items():
-            if (name, first_shard) in self._leaving:
-                delivery.stop()
-
-    async def _wait_beside(self, lane: Lane) -> None:
-        """Wait for the replays in a lane that leaves: its next owner takes no turns with them."""
-        place = (lane.subscription, lane.first_shard)
-        tasks = [
-            task
-            for (name, run, first_shard, _), task in self._tasks.items()
-            if run != LIVE == lane.run and (name, first_shard) == place in self._leaving
-        ]
-        if tasks:
-            await asyncio.wait(tasks)
+        leaving = self._leaving = await self._store(find)
+        self._deliveries.stop(lambda key: (key[0], key[2]) in leaving)
 
     async def _claim(self) -> None:
         free = self._subscriptions.keys() - self._rebuilds.halted
         names = [name for name in free if self._rests.is_over(name)]
         self._has_tables_left = await self._store(partial(self._runs.take_up, names))
-        held, leaving = frozenset(self._held), frozenset(self._leaving)
+        held, leaving = frozenset(self._deliveries.held), frozenset(self._leaving)
         claim = partial(self._lanes.claim, names, held=held, leaving=leaving)
         for lane in await self._store(claim):
-            self._held.add(lane.key)
-            task = asyncio.get_running_loop().create_task(self._deliver(lane))
-            self._tasks[lane.key] = task
-            task.add_done_callback(partial(self._forget, lane.key))
-
-    def _forget(self, key: Key, _task: object) -> None:
-        del self._tasks[key]
+            self._deliveries.begin(lane, self._deliver(lane))
 
     async def _deliver(self, lane: Lane) -> None:
         if lane.is_suspect:
@@ -234,7 +201,7 @@ class Dispatcher:
             if delivery.is_finished:
                 await delivery.ledger.write(partial(self._finish, lane))
             elif not self._stopping.is_set():  # it was paused, or is to go on from what is skipped
-                await self._wait_beside(lane)
+                await self._deliveries.wait_beside(lane, leaving=self._leaving)
                 await self._store(partial(self._lanes.release, lane))
         except LeaseLost as error:
             logger.warning("%s", error)
@@ -244,9 +211,8 @@ class Dispatcher:
         except Exception as error:
             await self._break_off(lane, error)
         finally:
-            self._held.discard(lane.key)
-            self._running.pop(lane.key, None)
-            if lane.run not in {run for _, run, _, _ in self._running}:
+            self._deliveries.end(lane)
+            if lane.run not in self._deliveries.runs:
                 self._opener.forget(lane.run)
             if not self._stopping.is_set():
                 self._note_breaker(lane.subscription)  # whoever delivers it next finds out anew
@@ -258,7 +224,7 @@ class Dispatcher:
             on_dead=partial(self._watch.tell_dead, name),
             on_breaker=partial(self._note_breaker, name),
         )
-        self._running[lane.key] = delivery
+        self._deliveries.running[lane.key] = delivery
         if self._stopping.is_set():
             delivery.stop()
         await delivery.run()
@@ -266,12 +232,7 @@ class Dispatcher:
 
     def _note_breaker(self, name: str) -> None:
         """Note whether the live delivery of a subscription fails; its replays are apart."""
-        is_open = any(
-            delivery.breaker.is_open
-            for (owner, run, _, _), delivery in self._running.items()
-            if (owner, run) == (name, LIVE)
-        )
-        self._watch.note_breaker(name, is_open=is_open)
+        self._watch.note_breaker(name, is_open=self._deliveries.is_failing(name))
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
         self._lanes.remove(lane, connection)
@@ -287,7 +248,7 @@ class Dispatcher:
         seconds = self._rests.begin(name)
         reason = error if isinstance(error, RouterError) else trace(error)
         logger.error("the delivery to %r broke off; again in %g s: %s", name, seconds, reason)
-        self._cut(lane.key)
+        self._deliveries.cut(lane.key)
         try:
             await self._store(partial(self._lanes.release, lane))
         except Exception as failure:
@@ -295,7 +256,7 @@ class Dispatcher:
             logger.warning(text, name, type(failure).__name__)
 
     def _renew(self) -> None:
-        held = frozenset(self._held)
+        held = frozenset(self._deliveries.held)
         lost = held - self._lanes.renew(held)
         if lost and self._loop is not None:
             self._loop.call_soon_threadsafe(self._drop, lost)
@@ -303,12 +264,4 @@ class Dispatcher:
     def _drop(self, lost: frozenset[Key]) -> None:
         for key in lost:
             logger.warning("another worker has taken over a lane of %r", key[0])
-            self._cut(key)
-
-    def _cut(self, lost: Key) -> None:
-        """End a delivery and, with a live one, the replays that take turns with it."""
-        name, run, first_shard, _ = lost
-        for key, delivery in self._running.items():
-            is_beside = run == LIVE and (key[0], key[2]) == (name, first_shard)
-            if key == lost or is_beside:
-                delivery.cut()
+            self._deliveries.cut(key)

@@ -1,5 +1,9 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
+
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -9,11 +13,14 @@ from router.errors import StoreError
 
 LANES = 8
 HAS_ONE_WRITER = False
+HAS_WAKEUPS = True
+HAS_SCHEMAS = True
 KEPT = 8
 
 OLDEST = 15  # the first version that the log is tested on
 CONNECT_SECONDS = 2  # for each host of the URL; libpq takes less for that, too
 POOL_SECONDS = 5.0
+KEEPALIVE_SECONDS = 3
 SILENT_MILLIS = 3_000  # after which a server that acknowledges nothing counts as gone
 
 # How long a transaction waits for the locks of another one, and how long the server lets it stand
@@ -58,6 +65,8 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         for key, value in (
             ("connect_timeout", CONNECT_SECONDS),
             ("tcp_user_timeout", SILENT_MILLIS),
+            ("keepalives_idle", KEEPALIVE_SECONDS),  # who listens sends nothing by itself
+            ("keepalives_interval", KEEPALIVE_SECONDS),
             ("application_name", "notification-router"),
         )
         if key not in url.query
@@ -182,6 +191,40 @@ def read_clock(connection: Connection) -> float | None:
     """Return the server's time in seconds since 1970."""
     query = "SELECT extract(epoch FROM clock_timestamp())"
     return float(connection.exec_driver_sql(query).scalar_one())
+
+
+def announce(connection: Connection, *, place: int) -> None:
+    """Tell all who listen at a log, when the transaction is committed, that it has grown."""
+    _tell(connection, f"NOTIFY router_{place}")
+
+
+class _Driver(Protocol):
+    """What is used of the driver's connection, which is not imported: not everybody has it."""
+
+    autocommit: bool
+
+    def execute(self, query: str) -> object: ...
+
+    def notifies(self, *, timeout: float, stop_after: int) -> Iterable[object]: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def listening(engine: Engine, *, place: int) -> Iterator[Callable[[float], bool]]:
+    """Yield what waits some seconds for announcements, and returns whether there were any.
+
+    It needs a session of its own for all its life, which a pooler of transactions does not give.
+    """
+    connection = engine.raw_connection()
+    driver = cast("_Driver", connection.driver_connection)
+    connection.detach()  # it never goes back to the pool
+    try:
+        driver.autocommit = True
+        driver.execute(f"LISTEN router_{place}")
+        yield lambda seconds: any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
+    finally:
+        driver.close()
 
 
 def explain(error: DBAPIError) -> str | None:

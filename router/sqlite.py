@@ -1,6 +1,8 @@
 """SQLite as a durable log needs it: its settings, its transactions, its checkpoints."""
 
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -19,6 +21,8 @@ from router.gate import Gate
 
 LANES = 1
 HAS_ONE_WRITER = True
+HAS_WAKEUPS = False
+HAS_SCHEMAS = False
 KEPT = 1
 
 BUSY_SECONDS = 5.0
@@ -146,6 +150,16 @@ def keep(connection: Connection, *, lasting: bool) -> None:
 def read_clock(connection: Connection) -> float | None:
     """Return None: there is no clock but the machine's."""
     return None
+
+
+def announce(connection: Connection, *, place: int) -> None:
+    """Do nothing: there is no server to tell others."""
+
+
+@contextmanager
+def listening(engine: Engine, *, place: int) -> Iterator[Callable[[float], bool]]:
+    """Yield what finds nothing: there is no server to hear from."""
+    yield lambda seconds: False
 
 
 def explain(error: DBAPIError) -> str | None:

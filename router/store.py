@@ -30,6 +30,8 @@ class Store:
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
         create: Whether a SQLite file that does not exist is made.
+        listen: The URL at which announcements are heard, where ``database`` leads to a pooler that
+            does not pass them on; "off" is not to listen, nor to announce anything.
         clock: Seconds since 1970; None is the database's own clock.
 
     Raises:
@@ -43,6 +45,7 @@ class Store:
         schema: str | None = None,
         table_prefix: str = "",
         create: bool = False,
+        listen: str | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._is_ours = isinstance(database, str)
@@ -51,6 +54,9 @@ class Store:
         if not self._is_ours:
             with self._translated():
                 self._dialect.require_durable(self.engine)
+        if schema is not None and not self._dialect.HAS_SCHEMAS:
+            raise StoreError(f"a log on SQLite has no schema: leave {schema!r} out")
+        self._listen = listen
         self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
         self.gate = Gate() if self._dialect.HAS_ONE_WRITER else OpenGate()
         self._kept = {
@@ -69,6 +75,38 @@ class Store:
     def lanes(self) -> int:
         """Into how many lanes a subscription is divided, unless its options say otherwise."""
         return self._dialect.LANES
+
+    @property
+    def has_wakeups(self) -> bool:
+        """Whether processes can tell each other that the log has grown."""
+        return self._dialect.HAS_WAKEUPS and self._listen != "off"
+
+    def announce(self) -> None:
+        """Tell all who listen that the log has grown, in a transaction of its own.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        with self.writing(lasting=False) as connection:
+            self._dialect.announce(connection, place=self._place)
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[float], bool]]:
+        """Yield what waits some seconds for announcements, and returns whether there were any.
+
+        Raises:
+            Unavailable: The database does not answer; also when it is waited for.
+        """
+        is_apart = self._listen is not None
+        engine = _open(self._listen, create=False) if self._listen is not None else self.engine
+        try:
+            with self._translated(), self._dialect.listening(engine, place=self._place) as wait:
+                yield wait
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise Unavailable(f"the database does not announce anything now: {error}") from error
+        finally:
+            if is_apart:
+                engine.dispose()
 
     def now(self) -> int:
         """The database's clock, in microseconds since 1970; SQLite's is the machine's own."""

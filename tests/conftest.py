@@ -87,6 +87,23 @@ def store(database: str, clock: Callable[[], float]) -> Iterator[Store]:
 
 
 @pytest.fixture
+def postgres_store(postgres_database: str) -> Iterator[Store]:
+    """An open store with an empty log on PostgreSQL."""
+    databases.reset(postgres_database)
+    store = Store(postgres_database)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite_store(empty_database: Path, tmp_path: Path) -> Iterator[Store]:
+    """An open store with an empty log on SQLite."""
+    store = Store(databases.copy(empty_database, tmp_path))
+    yield store
+    store.close()
+
+
+@pytest.fixture
 def log(store: Store) -> EventLog:
     """An empty log."""
     return EventLog(store)

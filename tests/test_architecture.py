@@ -21,10 +21,11 @@ FLOORS = {
     3: "hookspecs log tail",
     4: "agenda backlog claims dead handlers intents lanes ledger parking rebuild_record"
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
-    " roster status stored unowned writer",
-    5: "control declarations doctor faults host lifecycle loading problems receiver subscriptions",
-    6: "assembly attempts batches delivery dispatcher firsts intake lines opening queues rebuilds"
-    " replay replay_handle retries verdicts watch",
+    " roster shares status stored unowned wakeups writer",
+    5: "appending control declarations doctor faults host lifecycle loading problems receiver"
+    " subscriptions",
+    6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
+    " rebuilds replay replay_handle retries verdicts watch",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }

@@ -66,6 +66,7 @@ def test_runs_on_defaults_without_a_file(read: Load, tmp_path: Path) -> None:
     assert config.file is None
     assert config.folder == tmp_path
     assert config.database == "sqlite:///router.db"
+    assert (config.schema, config.listen) == (None, None)
     assert config.plugins_dir == ()
     assert config.max_body == 4 * 1024 * 1024
     assert config.dedupe == 30 * 86_400
@@ -101,6 +102,8 @@ def test_flag_beats_variable_beats_file_beats_default(read: Load) -> None:
     assert config.dedupe == 40 * 86_400
     assert config.origins == {
         "database": "--database",
+        "schema": "default",
+        "listen": "default",
         "plugins_dir": "default",
         "max_body": "ROUTER_MAX_BODY",
         "dedupe": str(config.file),
@@ -246,7 +249,28 @@ def test_describes_every_setting_with_its_origin(read: Load) -> None:
     assert rows["sources.wa.app_secrets"] == (["env:WA_SECRET"], file)
     assert rows["subscriptions.crm.retry.attempts"] == (50, file)
     assert rows["plugins.crm.url"] == ("https://crm.internal", file)
-    assert len(rows) == len(describe(config)) == 26
+    assert len(rows) == len(describe(config)) == 28
+
+
+def test_reads_where_the_tables_are_and_where_to_listen(read: Load) -> None:
+    """The schema is a name; listening is done at a URL, at a reference to one, or not at all."""
+    config = read("schema = 'crm'\nlisten = 'env:SERVER'")
+    assert (config.schema, config.listen) == ("crm", "env:SERVER")
+    assert read(environ={"ROUTER_LISTEN": "off", "ROUTER_SCHEMA": ""}).listen == "off"
+    for text, words in (("schema = 7", "the name of a schema"), ("listen = true", 'or "off"')):
+        with pytest.raises(ConfigError, match=words):
+            read(text)
+
+
+def test_the_place_to_listen_is_shown_without_its_password(read: Load) -> None:
+    """It may be a URL of the server like the database's own."""
+    for text, shown in (
+        ("postgresql://me:hunter2@db/log", "postgresql://me:***@db/log"),
+        ("off", "off"),
+        ("", ""),
+    ):
+        rows = {key: value for key, value, _ in describe(read(f"listen = '{text}'"))}
+        assert rows["listen"] == shown
 
 
 def test_describes_no_secret(read: Load) -> None:

@@ -94,7 +94,8 @@ def load_subscription(found: Config, name: str) -> Subscription:
 
 def open_store(found: Config, *, create: bool = False) -> Store:
     """Return the database that the settings name."""
-    return Store(Secret(found.database, found.folder).resolve(), create=create)
+    url = Secret(found.database, found.folder).resolve()
+    return Store(url, schema=found.schema, create=create)
 
 
 @contextmanager
