@@ -1,19 +1,18 @@
 """Many rows in one statement: what an append does, and does often.
 
 The text of the statements is made of our own tables' names and of place holders, nothing else.
-
-Not `executemany`: the sqlite3 module lets go of the interpreter's lock at each row, and a writer's
-thread then waits for the event loop, row after row, to get it back. Not SQLAlchemy's own
-``insert().values([...])`` either, which writes such a statement anew each time.
+Each engine has its own way, side by side, since each was found to spend most of an append on what
+its driver does to every single value (`docs/decisions`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table
+from sqlalchemy.types import TypeEngine
 
-CHUNK = 64  # rows a statement; the widest has 14 columns, SQLite takes 32,766 variables
+CHUNK = 64  # rows a statement on SQLite; the widest has 14 columns, it takes 32,766 variables
 
 Values = tuple[object, ...]
 T = TypeVar("T")
@@ -21,19 +20,35 @@ T = TypeVar("T")
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
     """Insert ``rows``, each with a value for every column of ``table`` in its order."""
-    for chunk in _chunks(rows):
-        statement = _insert(table, len(chunk), connection.dialect)
-        connection.exec_driver_sql(statement, tuple(value for row in chunk for value in row))
+    if connection.dialect.name == "sqlite":
+        for chunk in _chunks(rows):
+            statement = _insert_values(table, len(chunk), connection.dialect)
+            connection.exec_driver_sql(statement, tuple(value for row in chunk for value in row))
+    elif rows:
+        statement, writers = _insert_arrays(table, connection.dialect)
+        columns = zip(*rows, strict=True)
+        arrays = tuple(write(column) for write, column in zip(writers, columns, strict=True))
+        connection.exec_driver_sql(statement, arrays)
 
 
 def find_keys(connection: Connection, tables: Sequence[Table], keys: Sequence[bytes]) -> set[bytes]:
     """Return those of ``keys`` that any of ``tables`` holds in its first column."""
     found: set[bytes] = set()
-    for chunk in _chunks(keys):
-        statement = _select(tuple(tables), len(chunk), connection.dialect)
-        rows = connection.exec_driver_sql(statement, tuple(chunk) * len(tables))
+    if connection.dialect.name == "sqlite":
+        for chunk in _chunks(keys):
+            statement = _select_in(tuple(tables), len(chunk), connection.dialect)
+            rows = connection.exec_driver_sql(statement, tuple(chunk) * len(tables))
+            found.update(row[0] for row in rows)
+    elif keys:
+        statement = _select_any(tuple(tables), connection.dialect)
+        rows = connection.exec_driver_sql(statement, (list(keys),) * len(tables))
         found.update(row[0] for row in rows)
     return found
+
+
+# SQLite. Not `executemany`: the sqlite3 module lets go of the interpreter's lock at each row, and
+# a writer's thread then waits for the event loop, row after row, to get it back. Not SQLAlchemy's
+# own ``insert().values([...])`` either, which writes such a statement anew each time.
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -42,25 +57,84 @@ def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 @lru_cache(maxsize=4096)
-def _insert(table: Table, count: int, dialect: Dialect) -> str:
-    quote = dialect.identifier_preparer
-    columns = ", ".join(quote.format_column(column) for column in table.columns)
-    row = _marks(len(table.columns), dialect)
-    rows = ", ".join([row] * count)
-    return f"INSERT INTO {quote.format_table(table)} ({columns}) VALUES {rows}"  # noqa: S608
+def _insert_values(table: Table, count: int, dialect: Dialect) -> str:
+    row = f"({', '.join('?' * len(table.columns))})"
+    return f"{_insert_into(table, dialect)} VALUES {', '.join([row] * count)}"
 
 
 @lru_cache(maxsize=4096)
-def _select(tables: tuple[Table, ...], count: int, dialect: Dialect) -> str:
+def _select_in(tables: tuple[Table, ...], count: int, dialect: Dialect) -> str:
+    return _select_keys(tables, f"IN ({', '.join('?' * count)})", dialect)
+
+
+# PostgreSQL. One array a column: the statement is the same for any number of rows, and stays
+# prepared. What is in the arrays is spelt out here, as the server reads arrays, since the driver
+# takes ten times as long to find out each value's type; bytes alone are sent as they are.
+
+Writer = Callable[[Sequence[object]], object]
+
+
+@lru_cache(maxsize=256)
+def _insert_arrays(table: Table, dialect: Dialect) -> tuple[str, tuple[Writer, ...]]:
+    types = [column.type for column in table.columns]
+    arrays = [
+        f"{'%b' if isinstance(type_, LargeBinary) else '%s'}::{_array_of(type_, dialect)}"
+        for type_ in types
+    ]
+    text = f"{_insert_into(table, dialect)} SELECT * FROM unnest({', '.join(arrays)})"  # noqa: S608
+    return text, tuple(_find_writer(type_) for type_ in types)
+
+
+@lru_cache(maxsize=256)
+def _select_any(tables: tuple[Table, ...], dialect: Dialect) -> str:
+    return _select_keys(tables, "= ANY(%b::bytea[])", dialect)
+
+
+def _array_of(type_: TypeEngine[object], dialect: Dialect) -> str:
+    return f"{type_.compile(dialect)}[]"
+
+
+def _find_writer(type_: TypeEngine[object]) -> Writer:
+    if isinstance(type_, LargeBinary):
+        return list
+    if isinstance(type_, String):
+        return _write_texts
+    return _write_switches if isinstance(type_, Boolean) else _write_numbers
+
+
+def _write_numbers(values: Sequence[object]) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
+
+
+def _write_switches(values: Sequence[object]) -> str:
+    return f"{{{','.join(['t' if value else 'f' for value in values])}}}"
+
+
+def _write_texts(values: Sequence[object]) -> str:
+    return f"{{{','.join([_quote(cast('str | None', value)) for value in values])}}}"
+
+
+def _quote(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+# Both.
+
+
+def _insert_into(table: Table, dialect: Dialect) -> str:
+    quote = dialect.identifier_preparer
+    columns = ", ".join(quote.format_column(column) for column in table.columns)
+    return f"INSERT INTO {quote.format_table(table)} ({columns})"
+
+
+def _select_keys(tables: Sequence[Table], condition: str, dialect: Dialect) -> str:
     quote = dialect.identifier_preparer
     parts = []
     for table in tables:
         key = quote.format_column(next(iter(table.columns)))
-        name, marks = quote.format_table(table), _marks(count, dialect)
-        parts.append(f"SELECT {key} FROM {name} WHERE {key} IN {marks}")  # noqa: S608
+        parts.append(f"SELECT {key} FROM {quote.format_table(table)} WHERE {key} {condition}")  # noqa: S608
     return " UNION ALL ".join(parts)
-
-
-def _marks(count: int, dialect: Dialect) -> str:
-    mark = "?" if dialect.paramstyle == "qmark" else "%s"
-    return f"({', '.join([mark] * count)})"

@@ -52,6 +52,9 @@ class Dialect(Protocol):
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``alone`` stands for the log."""
 
+    def sending(self, connection: Connection) -> AbstractContextManager[None]:
+        """Send the statements of a block, none of which has a result, all at once."""
+
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""
 

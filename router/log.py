@@ -82,11 +82,12 @@ class EventLog:
             known = self.dedupe.find_known(connection, keys)
             batch = number(prepared, known=known, head=head.position)
             if batch.events:
-                insert_rows(connection, tables.notification, batch.notifications)
-                insert_rows(connection, tables.event, batch.events)
-                self.dedupe.remember(connection, batch.keys, generation=head.generation)
                 end = head.position + len(batch.events)
-                connection.execute(self._move_head, {"end": end, "at": self.store.now()})
+                with self.store.sending(connection):
+                    insert_rows(connection, tables.notification, batch.notifications)
+                    insert_rows(connection, tables.event, batch.events)
+                    self.dedupe.remember(connection, batch.keys, generation=head.generation)
+                    connection.execute(self._move_head, {"end": end, "at": self.store.now()})
         return batch.appended
 
     def head(self) -> int:

@@ -1,7 +1,7 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -187,6 +187,21 @@ def begin_writing(
         _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")
 
 
+@contextmanager
+def sending(connection: Connection) -> Iterator[None]:
+    """Send all statements of a block without waiting for the answer to each.
+
+    They have no results, and the first error of any comes at the end.
+    """
+    driver = cast("_Driver", connection.connection.driver_connection)
+    errors = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.pipeline():
+            yield
+    except errors as error:
+        raise DBAPIError.instance(None, None, error, errors, hide_parameters=True) from error
+
+
 def read_clock(connection: Connection) -> float | None:
     """Return the server's time in seconds since 1970."""
     query = "SELECT extract(epoch FROM clock_timestamp())"
@@ -204,6 +219,8 @@ class _Driver(Protocol):
     autocommit: bool
 
     def execute(self, query: str) -> object: ...
+
+    def pipeline(self) -> AbstractContextManager[object]: ...
 
     def notifies(self, *, timeout: float, stop_after: int) -> Iterable[object]: ...
 

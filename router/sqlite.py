@@ -147,6 +147,12 @@ def keep(connection: Connection, *, lasting: bool) -> None:
         connection.rollback()  # ends what SQLAlchemy takes for a transaction
 
 
+@contextmanager
+def sending(connection: Connection) -> Iterator[None]:
+    """Do nothing: there is no way to a server that could be saved."""
+    yield
+
+
 def read_clock(connection: Connection) -> float | None:
     """Return None: there is no clock but the machine's."""
     return None

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from sqlalchemy import Connection, Engine, make_url
@@ -175,6 +175,13 @@ class Store:
             yield connection
             connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
+
+    def sending(self, connection: Connection) -> AbstractContextManager[None]:
+        """Send the statements of a block, none of which has a result, all at once if possible.
+
+        So a lock is held for one way to the server and back, however many they are.
+        """
+        return self._dialect.sending(connection)
 
     def _set_clock(self, connection: Connection) -> None:
         if isinstance(self._clock, ServerClock):

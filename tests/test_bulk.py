@@ -1,0 +1,66 @@
+"""Tests of `router.bulk`: what goes in at once comes out as it was, on each engine."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from router.bulk import CHUNK, find_keys, insert_rows
+from router.store import Store
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+HARD = st.sampled_from(["NULL", "", '"', "\\", '\\"', "{a,b}", "a,b", "'", "%s", " ", "\n", "\x01"])
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+
+
+def make_row(number: int, text: str, note: str | None, moment: int | None) -> tuple[object, ...]:
+    """A row of the table ``event`` with this in its columns."""
+    key = number.to_bytes(8, "big", signed=True) * 2
+    path, channel, subject = f"$.{text}", text, text * 2
+    row = (number, "id", key, number, path, "read", text, channel, subject, 7, note, moment)
+    return (*row, moment is None, note is None)
+
+
+def read_rows(store: Store) -> list[tuple[object, ...]]:
+    """All rows of the table ``event``, in the order of their positions."""
+    table = store.tables.event
+    with store.reading() as connection:
+        return [tuple(row) for row in connection.execute(select(table).order_by(table.c.position))]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.dictionaries(
+        NUMBERS, st.tuples(TEXTS | HARD, st.none() | TEXTS | HARD, st.none() | NUMBERS), max_size=9
+    )
+)
+def test_rows_come_back_as_they_were(
+    store: Store, rows: dict[int, tuple[str, str | None, int | None]]
+) -> None:
+    """Whatever is in their texts, numbers and bytes, or is not there."""
+    made = [make_row(number, *rest) for number, rest in sorted(rows.items())]
+    with store.writing() as connection:
+        connection.execute(delete(store.tables.event))
+        insert_rows(connection, store.tables.event, made)
+    assert read_rows(store) == made
+
+
+@pytest.mark.parametrize("count", [0, 1, CHUNK, 2 * CHUNK + 1])
+def test_any_number_of_rows_goes_in(store: Store, count: int) -> None:
+    """Also none, and more than one statement takes."""
+    made = [make_row(number, "a", None, number) for number in range(count)]
+    with store.writing() as connection:
+        insert_rows(connection, store.tables.event, made)
+    assert read_rows(store) == made
+
+
+@pytest.mark.parametrize("count", [0, 1, CHUNK, 2 * CHUNK + 1])
+def test_keys_are_found_in_either_table(store: Store, count: int) -> None:
+    """Those that are there, and no others."""
+    keys = [number.to_bytes(16, "big") for number in range(count)]
+    with store.writing() as connection:
+        for table, some in zip(store.tables.dedupe, (keys[::3], keys[1::3]), strict=True):
+            insert_rows(connection, table, [(key, 1) for key in some])
+    with store.reading() as connection:
+        found = find_keys(connection, store.tables.dedupe, keys)
+    assert found == {*keys[::3], *keys[1::3]}
