@@ -18,10 +18,12 @@ from benchmarks.delivery import (
     throughput,
     transactional,
 )
+from benchmarks.postgresql import append
 from benchmarks.report import Report
 
 BENCHMARKS: Mapping[str, ModuleType] = {
     "ingest": ingest,
+    "append": append,
     "throughput": throughput,
     "concurrency": concurrency,
     "isolation": isolation,

@@ -7,7 +7,7 @@ its driver does to every single value (`docs/decisions`).
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table
 from sqlalchemy.types import TypeEngine
@@ -15,6 +15,8 @@ from sqlalchemy.types import TypeEngine
 CHUNK = 64  # rows a statement on SQLite; the widest has 14 columns, it takes 32,766 variables
 
 Values = tuple[object, ...]
+Query = tuple[str, Values]  # its text and its parameters, as the driver takes them
+Found = tuple[Any, ...]  # a row, as the driver gives it
 T = TypeVar("T")
 
 
@@ -33,17 +35,24 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Values]) ->
 
 def find_keys(connection: Connection, tables: Sequence[Table], keys: Sequence[bytes]) -> set[bytes]:
     """Return those of ``keys`` that any of ``tables`` holds in its first column."""
-    found: set[bytes] = set()
-    if connection.dialect.name == "sqlite":
-        for chunk in _chunks(keys):
-            statement = _select_in(tuple(tables), len(chunk), connection.dialect)
-            rows = connection.exec_driver_sql(statement, tuple(chunk) * len(tables))
-            found.update(row[0] for row in rows)
-    elif keys:
-        statement = _select_any(tuple(tables), connection.dialect)
-        rows = connection.exec_driver_sql(statement, (list(keys),) * len(tables))
-        found.update(row[0] for row in rows)
-    return found
+    asked = [
+        connection.exec_driver_sql(text, parameters)
+        for text, parameters in make_key_queries(connection.dialect, tables, keys)
+    ]
+    return {row[0] for rows in asked for row in rows}
+
+
+def make_key_queries(
+    dialect: Dialect, tables: Sequence[Table], keys: Sequence[bytes]
+) -> list[Query]:
+    """Return the queries for those of ``keys`` that any of ``tables`` holds in its first column."""
+    found = tuple(tables)
+    if dialect.name == "sqlite":
+        return [
+            (_select_in(found, len(chunk), dialect), tuple(chunk) * len(found))
+            for chunk in _chunks(keys)
+        ]
+    return [(_select_any(found, dialect), (list(keys),) * len(found))] if keys else []
 
 
 # SQLite. Not `executemany`: the sqlite3 module lets go of the interpreter's lock at each row, and

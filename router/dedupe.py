@@ -7,9 +7,9 @@ append, and no key is forgotten before its time. A row costs about 30 bytes on S
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Dialect, delete, select, update
 
-from router.bulk import find_keys, insert_rows
+from router.bulk import Query, find_keys, insert_rows, make_key_queries
 from router.store import Store
 
 STEP = 5_000  # keys forgotten in one transaction: a few milliseconds
@@ -27,6 +27,10 @@ class Dedupe:
     def __init__(self, store: Store, *, seconds: float | None) -> None:
         self._store = store
         self._micros = None if seconds is None else int(seconds * 1_000_000)
+
+    def make_queries(self, dialect: Dialect, keys: Sequence[bytes]) -> list[Query]:
+        """Return the queries that find those of ``keys`` that are remembered, as `find_known`."""
+        return make_key_queries(dialect, self._store.tables.dedupe, keys)
 
     def find_known(self, connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of ``keys`` that are remembered. The head must be locked before."""

@@ -1,7 +1,8 @@
 """The head row, which whoever appends locks first and moves last: so positions have no gaps."""
 
-from sqlalchemy import Select, Update, bindparam, select, update
+from sqlalchemy import Dialect, Select, Update, bindparam, select, update
 
+from router.bulk import Query
 from router.schema import Tables
 
 LOG = "main"  # the row of `head`
@@ -12,6 +13,12 @@ def select_head(tables: Tables) -> Select[int, int]:
     head = tables.head
     query = select(head.c.position, head.c.generation).where(head.c.log == LOG)
     return query.with_for_update()
+
+
+def ask_head(tables: Tables, dialect: Dialect) -> Query:
+    """Return the same as a query of the driver's: a row of the position and the generation."""
+    compiled = select_head(tables).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    return str(compiled), ()
 
 
 def move_head(tables: Tables) -> Update:

@@ -13,7 +13,7 @@ from router.dedupe import Dedupe
 from router.errors import UnknownName
 from router.events import Entry, Event, Notification, as_micros, position_in
 from router.filters import Filter
-from router.head import move_head, select_head
+from router.head import ask_head, move_head
 from router.rows import Appended, make_event, make_notification, number, prepare
 from router.schema import Tables
 from router.store import Store
@@ -60,7 +60,7 @@ class EventLog:
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
         # Made once: to make them costs an append more than to execute them.
-        self._select_head = select_head(self.store.tables)
+        self._ask_head = ask_head(self.store.tables, self.store.engine.dialect)
         self._move_head = move_head(self.store.tables)
 
     def append(self, entries: Sequence[Entry]) -> list[Appended]:
@@ -77,17 +77,18 @@ class EventLog:
         tables = self.store.tables
         prepared = [prepare(entry) for entry in entries]
         keys = [one.key for entry in prepared for one in entry.found]
+        dialect = self.store.engine.dialect
+        queries = [self._ask_head, *self.dedupe.make_queries(dialect, keys)]
         with self.store.writing(appending=True) as connection:
-            head = connection.execute(self._select_head).one()
-            known = self.dedupe.find_known(connection, keys)
-            batch = number(prepared, known=known, head=head.position)
+            [(head, generation)], *found = self.store.ask(connection, queries)
+            known = {key for rows in found for (key,) in rows}
+            batch = number(prepared, known=known, head=head)
             if batch.events:
-                end = head.position + len(batch.events)
-                with self.store.sending(connection):
-                    insert_rows(connection, tables.notification, batch.notifications)
-                    insert_rows(connection, tables.event, batch.events)
-                    self.dedupe.remember(connection, batch.keys, generation=head.generation)
-                    connection.execute(self._move_head, {"end": end, "at": self.store.now()})
+                insert_rows(connection, tables.notification, batch.notifications)
+                insert_rows(connection, tables.event, batch.events)
+                self.dedupe.remember(connection, batch.keys, generation=generation)
+                end = head + len(batch.events)
+                connection.execute(self._move_head, {"end": end, "at": self.store.now()})
         return batch.appended
 
     def head(self) -> int:

@@ -1,6 +1,6 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, cast
 
@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from router.bulk import Found, Query, Values
 from router.errors import StoreError
 
 LANES = 8
@@ -189,17 +190,27 @@ def begin_writing(
 
 @contextmanager
 def sending(connection: Connection) -> Iterator[None]:
-    """Send all statements of a block without waiting for the answer to each.
+    """Wait for no statement of a block, but for those of `ask`, before its end.
 
-    They have no results, and the first error of any comes at the end.
+    What has no result is only sent; the first error of any comes later, at the end at the latest.
     """
-    driver = cast("_Driver", connection.connection.driver_connection)
     errors = connection.dialect.loaded_dbapi.Error
     try:
-        with driver.pipeline():
+        with _driver_of(connection).pipeline():
             yield
     except errors as error:
         raise DBAPIError.instance(None, None, error, errors, hide_parameters=True) from error
+
+
+def ask(connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
+    """Return the rows of each query; within `sending`, where all of them are sent at once."""
+    driver = _driver_of(connection)
+    asked = [driver.execute(text, parameters) for text, parameters in queries]
+    return [cursor.fetchall() for cursor in asked]
+
+
+def _driver_of(connection: Connection) -> "_Driver":
+    return cast("_Driver", connection.connection.driver_connection)
 
 
 def read_clock(connection: Connection) -> float | None:
@@ -213,12 +224,18 @@ def announce(connection: Connection, *, place: int) -> None:
     _tell(connection, f"NOTIFY router_{place}")
 
 
+class _Cursor(Protocol):
+    """Likewise, of its cursor."""
+
+    def fetchall(self) -> list[Found]: ...
+
+
 class _Driver(Protocol):
     """What is used of the driver's connection, which is not imported: not everybody has it."""
 
     autocommit: bool
 
-    def execute(self, query: str) -> object: ...
+    def execute(self, query: str, params: Values | None = None) -> "_Cursor": ...
 
     def pipeline(self) -> AbstractContextManager[object]: ...
 

@@ -1,7 +1,7 @@
 """SQLite as a durable log needs it: its settings, its transactions, its checkpoints."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from router.bulk import Found, Query
 from router.errors import StoreError
 from router.gate import Gate
 
@@ -151,6 +152,11 @@ def keep(connection: Connection, *, lasting: bool) -> None:
 def sending(connection: Connection) -> Iterator[None]:
     """Do nothing: there is no way to a server that could be saved."""
     yield
+
+
+def ask(connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
+    """Return the rows of each query."""
+    return [list(map(tuple, connection.exec_driver_sql(*query))) for query in queries]
 
 
 def read_clock(connection: Connection) -> float | None:

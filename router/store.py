@@ -1,8 +1,8 @@
 """One database: its engine, its tables, and the two ways to talk to it, reading and writing."""
 
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from sqlalchemy import Connection, Engine, make_url
@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from router import migrate, sqlite
+from router.bulk import Found, Query
 from router.clock import ServerClock
 from router.dedicated import Dedicated
 from router.dialects import find_dialect
@@ -170,18 +171,24 @@ class Store:
                 alone=self._place if is_steering else None,
                 idle=idle,
             )
-            if not appending and lasting:
-                self._set_clock(connection)
-            yield connection
-            connection.commit()
+            if appending:
+                with self._dialect.sending(connection):
+                    yield connection
+                    connection.commit()
+            else:
+                if lasting:
+                    self._set_clock(connection)
+                yield connection
+                connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
 
-    def sending(self, connection: Connection) -> AbstractContextManager[None]:
-        """Send the statements of a block, none of which has a result, all at once if possible.
+    def ask(self, connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
+        """Return the rows of each query, within a transaction that appends.
 
-        So a lock is held for one way to the server and back, however many they are.
+        They go to a server all at once, and so does what is written after them: the lock that the
+        first one takes is held for one way to the server and back.
         """
-        return self._dialect.sending(connection)
+        return self._dialect.ask(connection, queries)
 
     def _set_clock(self, connection: Connection) -> None:
         if isinstance(self._clock, ServerClock):

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import Connection, event, func, select, text
@@ -150,8 +151,14 @@ def failing(log: EventLog, word: str) -> Iterator[None]:
         if statement.startswith(word):
             raise sqlite3.OperationalError("disk I/O error")
 
+    def refuse(*_query: object) -> NoReturn:
+        raise sqlite3.OperationalError("disk I/O error")
+
     event.listen(log.store.engine, "before_cursor_execute", fail)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        if word == "SELECT":  # which goes to a server by the driver alone
+            patch.setattr(log.store, "ask", refuse)
+        yield
     event.remove(log.store.engine, "before_cursor_execute", fail)
 
 

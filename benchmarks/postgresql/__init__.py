@@ -1,0 +1,1 @@
+"""Benchmarks of the router on PostgreSQL, one process and several."""
