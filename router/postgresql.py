@@ -269,7 +269,8 @@ def explain(error: DBAPIError) -> str | None:
     state = getattr(error.orig, "sqlstate", None) or ""
     if state.startswith(_FAULTS) and state not in _STATES:
         return None
-    words = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
+    lines = str(error.orig).splitlines() or [type(error.orig).__name__]
+    words = lines[0].partition(" (connection failed: ")[0]  # which says it once more
     return f"{words}; make it with `router db upgrade`" if state == "42P01" else words
 
 

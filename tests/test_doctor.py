@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, text
 
 from router.claims import LIVE
-from router.doctor import CHECKS, Finding, examine, machine
+from router.doctor import BENEATH, WITHIN, Finding, examine, file, machine
 from router.doctor.findings import Case
 from router.errors import Unavailable
 from router.events import Event
@@ -100,6 +100,8 @@ def test_each_finding_bears_the_name_of_its_check(busy: EventLog) -> None:
     assert [one.check for one in broken] == names
     assert len(names) == len(set(names)) == 20
 
+
+CHECKS = (machine.examine_schema, *BENEATH["sqlite"], *WITHIN)
 
 DAMAGES = [
     (
@@ -395,8 +397,8 @@ def test_tables_of_another_version_are_not_looked_into(busy: EventLog) -> None:
 
     found = examine(busy.store)
 
-    assert [one.check for one in found] == ["schema", "wal", "durability"]
-    assert [one.is_sound for one in found] == [False, True, True]
+    assert [one.check for one in found] == ["schema", "wal", "durability", "disk"]
+    assert [one.is_sound for one in found] == [False, True, True, True]
     assert "`router db upgrade`" in found[0].advice
 
 
@@ -436,20 +438,20 @@ def test_a_long_reader_is_found(busy: EventLog) -> None:
         reader.execute("SELECT * FROM head").fetchall()
         append_messages(busy, ["ana"] * 500)
 
-        found = machine.examine_wal(case(busy), most=65_536)
+        found = file.examine_wal(case(busy), most=65_536)
         assert not found.is_sound
         assert f"`fuser -v {file_of(busy.store)}`" in found.advice
 
         reader.execute("COMMIT")
-        found = machine.examine_wal(case(busy), most=65_536)
+        found = file.examine_wal(case(busy), most=65_536)
         assert found.is_sound
         assert "0 bytes of it cannot be moved" in found.text
 
 
 def test_a_full_disk_is_found(busy: EventLog) -> None:
     """There must be room for some days of growth."""
-    plenty = machine.examine_disk(case(busy), free_of=lambda _: 10**9)
-    little = machine.examine_disk(case(busy), free_of=lambda _: 10**8)
+    plenty = file.examine_disk(case(busy), free_of=lambda _: 10**9)
+    little = file.examine_disk(case(busy), free_of=lambda _: 10**8)
 
     assert (plenty.is_sound, little.is_sound) == (True, False)
     assert little.text.startswith("95.4 MiB free beside a database of ")

@@ -5,24 +5,27 @@ work. Like every last connection to SQLite, the doctor's leaves the write-ahead 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.exc import DBAPIError
 
 from router import migrate
-from router.doctor import delivering, history, machine, record
+from router.doctor import delivering, file, history, machine, record, server
 from router.doctor.findings import Case, Check, Finding
 from router.store import Store
 
-__all__ = ["CHECKS", "Finding", "examine"]
+__all__ = ["BENEATH", "WITHIN", "Finding", "examine"]
 
-WITHOUT_TABLES: Sequence[Check] = (
-    machine.examine_schema,
-    machine.examine_wal,
-    machine.examine_durability,
-)
-CHECKS: Sequence[Check] = (
-    *WITHOUT_TABLES,
+BENEATH: Mapping[str, Sequence[Check]] = {
+    "sqlite": (file.examine_wal, file.examine_durability, file.examine_disk),
+    "postgresql": (
+        server.examine_durability,
+        server.examine_connections,
+        server.examine_transactions,
+        server.examine_bloat,
+    ),
+}
+WITHIN: Sequence[Check] = (
     history.examine_positions,
     history.examine_notifications,
     history.examine_shards,
@@ -39,7 +42,6 @@ CHECKS: Sequence[Check] = (
     delivering.examine_timeouts,
     delivering.examine_hanging,
     machine.examine_clock,
-    machine.examine_disk,
 )
 
 
@@ -63,7 +65,11 @@ def examine(
         pass  # whoever cannot be asked at all is not examined
     case = Case(store=store, is_deep=is_deep, clock=clock)
     is_ours = migrate.current(store.engine, store.tables) == migrate.head()
-    return [_run(check, case) for check in (CHECKS if is_ours else WITHOUT_TABLES)]
+    beneath = BENEATH[store.engine.dialect.name]
+    return [
+        _run(check, case)
+        for check in (machine.examine_schema, *beneath, *(WITHIN if is_ours else ()))
+    ]
 
 
 def _run(check: Check, case: Case) -> Finding:
