@@ -270,8 +270,7 @@ def explain(error: DBAPIError) -> str | None:
     if state.startswith(_FAULTS) and state not in _STATES:
         return None
     lines = str(error.orig).splitlines() or [type(error.orig).__name__]
-    words = lines[0].partition(" (connection failed: ")[0]  # which says it once more
-    return f"{words}; make it with `router db upgrade`" if state == "42P01" else words
+    return f"{lines[0]}; make it with `router db upgrade`" if state == "42P01" else lines[0]
 
 
 def _tell(connection: Connection, text: str) -> None:

@@ -89,4 +89,5 @@ def _explain(error: RouterError) -> str:
     """Return what happened, with its cause where that says more."""
     said, cause = str(error), error.__cause__
     reason = str(getattr(cause, "orig", cause)) if cause else ""  # the driver's words, no statement
+    reason = reason.partition("\n")[0]
     return said if reason in said else f"{said} ({reason})"
