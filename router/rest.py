@@ -59,11 +59,12 @@ def require_rest(
     Raises:
         RouterError: Says which worker, and what to do.
     """
-    if locking:  # lest a worker claim one a moment later
+    owner = find_owner(connection, tables, subscription, now=now)
+    if owner is None and locking:  # now nobody can claim one any more: did somebody before?
         lane = tables.lane.c
         mine = select(lane.first_shard).where(lane.subscription == subscription)
         connection.execute(mine.with_for_update())
-    owner = find_owner(connection, tables, subscription, now=now)
+        owner = find_owner(connection, tables, subscription, now=now)
     if owner is None:
         return
     if state == PAUSED:
