@@ -1,5 +1,7 @@
 """How subscriptions and workers stand, read from the database alone."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,13 +60,30 @@ class SubscriptionStatus(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self)
 
 
+class Owned(msgspec.Struct, frozen=True):
+    """What a worker owns of one subscription.
+
+    Attributes:
+        replay: The id of the replay; None for live delivery.
+        lanes: How many lanes.
+    """
+
+    subscription: str
+    replay: int | None
+    lanes: int
+
+    def __str__(self) -> str:
+        run = "" if self.replay is None else f" replay {self.replay}"
+        return f"{self.subscription}{run}: {self.lanes}"
+
+
 class WorkerStatus(msgspec.Struct, frozen=True):
     """One process that delivers, or did until it fell silent.
 
     Attributes:
         host: The name of its machine.
         seen_at: When it last renewed its leases.
-        lanes: How many lanes it owns.
+        owned: What it owns, by subscription and run.
         is_alive: Whether it was seen within the time of a lease.
     """
 
@@ -73,8 +92,13 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     pid: int
     started_at: datetime
     seen_at: datetime
-    lanes: int
+    owned: Sequence[Owned]
     is_alive: bool
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes it owns."""
+        return sum(one.lanes for one in self.owned)
 
     def as_dict(self) -> dict[str, object]:
         """The worker as every JSON output shows it."""
@@ -86,6 +110,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
             "seen_at": as_rfc3339(self.seen_at),
             "lanes": self.lanes,
             "alive": self.is_alive,
+            "owned": [msgspec.structs.asdict(one) for one in self.owned],
         }
 
 
@@ -118,11 +143,11 @@ class Status:
 
     def workers(self, *, limit: int | None = None, after: str = "") -> list[WorkerStatus]:
         """Return the workers whose ids come after ``after``, in order of id."""
-        worker, lane = self._tables.worker, self._tables.lane
-        owned = select(func.count()).where(lane.c.owner == worker.c.id).scalar_subquery()
-        query = select(worker, owned.label("lanes")).where(worker.c.id > after)
+        worker = self._tables.worker
+        query = select(worker).where(worker.c.id > after).order_by(worker.c.id).limit(limit)
         with self._store.reading() as connection:
-            rows = connection.execute(query.order_by(worker.c.id).limit(limit)).all()
+            rows = connection.execute(query).all()
+            owned = self._find_owned(connection, [row.id for row in rows])
         oldest = self._store.now() - LEASE_MICROS
         return [
             WorkerStatus(
@@ -131,11 +156,22 @@ class Status:
                 pid=row.pid,
                 started_at=from_micros(row.started_at),
                 seen_at=from_micros(row.seen_at),
-                lanes=row.lanes,
+                owned=owned[row.id],
                 is_alive=row.seen_at >= oldest,
             )
             for row in rows
         ]
+
+    def _find_owned(
+        self, connection: Connection, workers: Sequence[str]
+    ) -> Mapping[str, Sequence[Owned]]:
+        lane = self._tables.lane.c
+        parts = (lane.owner, lane.subscription, lane.run)
+        query = select(*parts, func.count()).where(lane.owner.in_(workers))
+        found: defaultdict[str, list[Owned]] = defaultdict(list)
+        for owner, name, run, count in connection.execute(query.group_by(*parts).order_by(*parts)):
+            found[owner].append(Owned(name, None if run == LIVE else run, count))
+        return found
 
     def _describe(self, connection: Connection, name: str) -> SubscriptionStatus:
         table, head = self._tables.subscription, self._tables.head

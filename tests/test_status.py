@@ -160,6 +160,7 @@ def test_workers_are_told_with_what_they_own(
 
     [worker] = status.workers()
     assert (worker.id, worker.pid, worker.lanes, worker.is_alive) == (owner.worker, 4711, 1, True)
+    assert [str(one) for one in worker.owned] == ["crm: 1"]
     assert as_micros(worker.seen_at) == int(clock.now * 1_000_000)
 
     clock.now += LEASE_MICROS / 1_000_000 + 1

@@ -19,14 +19,14 @@ def workers() -> None:
 @selection.cursor_option
 @with_log
 def list_(log: EventLog, *, cursor: str | None, limit: int, as_json: bool) -> None:
-    """List the workers, and whether each is alive."""
+    """List the workers: whether each is alive, and what it runs."""
     found = Status(log.store).workers(limit=limit + 1, after=cursor or "")
     shown, has_more = selection.take(found, limit)
     next_cursor = shown[-1].id if has_more else None
-    rows = [worker.as_dict() for worker in shown]
     if as_json:
-        output.print_json(rows, next_cursor=next_cursor)
+        output.print_json([worker.as_dict() for worker in shown], next_cursor=next_cursor)
         return
+    rows = [{**one.as_dict(), "owned": ", ".join(map(str, one.owned))} for one in shown]
     if rows:
         names = [name.replace("_", " ") for name in rows[0]]
         output.print_table(names, [list(row.values()) for row in rows])

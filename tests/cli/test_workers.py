@@ -13,7 +13,7 @@ def test_workers_are_listed(log: EventLog, run: Run) -> None:
 
     assert result.code == 0
     [worker] = result.data
-    assert list(worker) == ["id", "host", "pid", "started_at", "seen_at", "lanes", "alive"]
+    assert list(worker) == ["id", "host", "pid", "started_at", "seen_at", "lanes", "alive", "owned"]
     assert (worker["pid"], worker["lanes"], worker["alive"]) == (4711, 0, True)
     assert worker["seen_at"].endswith("Z")
     assert run("workers", "list").out.splitlines()[1].split()[2] == "4711"
