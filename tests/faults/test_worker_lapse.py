@@ -1,4 +1,4 @@
-"""A worker on PostgreSQL is killed, or stands still beyond its lease: another has its lanes then."""
+"""A worker on PostgreSQL is killed, or stands still beyond its lease: another takes its lanes."""
 
 import random
 import threading
