@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 
 class Dedicated:
@@ -29,9 +30,14 @@ class Dedicated:
         self._idle: list[Connection] = []
 
     @contextmanager
-    def lent(self) -> Iterator[Connection]:
-        """Yield one; whoever fails with it ends it, and with it the transaction that is open."""
-        connection = self._take() or self._open()
+    def lent(self, begin: Callable[[Connection], object] = lambda _: None) -> Iterator[Connection]:
+        """Yield one; whoever fails with it ends it, and with it the transaction that is open.
+
+        Args:
+            begin: Opens a transaction on it. Where it has died with its server meanwhile, that is
+                done again with a new one.
+        """
+        connection = self._begin(begin)
         try:
             yield connection
         except BaseException:
@@ -48,6 +54,20 @@ class Dedicated:
         while (connection := self._take()) is not None:
             _end(connection)
 
+    def _begin(self, begin: Callable[[Connection], object]) -> Connection:
+        kept = self._take()
+        connection = kept or self._open()
+        try:
+            begin(connection)
+        except BaseException as error:
+            _end(connection)
+            if kept is None or not is_gone(error):
+                raise
+        else:
+            return connection
+        self.close()  # the others are no better
+        return self._begin(begin)
+
     def _take(self) -> Connection | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
@@ -60,6 +80,11 @@ class Dedicated:
             _end(connection)
             raise
         return connection
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether the connection that failed had ended before, with its server or on the way."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _end(connection: Connection) -> None:

@@ -205,6 +205,7 @@ class Dispatcher:
                 await self._store(partial(self._lanes.release, lane))
         except LeaseLost as error:
             logger.warning("%s", error)
+            await self._give_back(lane)  # if it has no other owner
         except Objection as error:
             logger.error("replay %d of %r ends: %s", lane.run, lane.subscription, error)
             await self._store(partial(self._refuse, lane, str(error)))
@@ -249,11 +250,15 @@ class Dispatcher:
         reason = error if isinstance(error, RouterError) else trace(error)
         logger.error("the delivery to %r broke off; again in %g s: %s", name, seconds, reason)
         self._deliveries.cut(lane.key)
+        await self._give_back(lane)
+
+    async def _give_back(self, lane: Lane) -> None:
+        """Give back a lane that is delivered no more, or leave it to expire."""
         try:
             await self._store(partial(self._lanes.release, lane))
         except Exception as failure:
             text = "a lane of %r was not given back; it will expire: %s"
-            logger.warning(text, name, type(failure).__name__)
+            logger.warning(text, lane.subscription, type(failure).__name__)
 
     def _renew(self) -> None:
         held = frozenset(self._deliveries.held)

@@ -1,5 +1,7 @@
 """A lane as its owner holds it: the right to run a range of shards, and how far they have come."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from router.errors import RouterError
@@ -13,7 +15,26 @@ Place = tuple[str, int]  # a live lane's subscription and first shard
 
 
 class LeaseLost(RouterError):
-    """Another process runs the lane now: whatever this one still does must leave no trace."""
+    """Another process runs the lane now, or what is on record is not what this one wrote last.
+
+    Whatever it still does must leave no trace.
+    """
+
+
+class Uptime(NamedTuple):
+    """How long a lane was run, in microseconds: it is also the mark of its owner's last write.
+
+    A server that crashed may have lost a write that did not wait for the disk, and one whose answer
+    was lost may have been committed. Its owner, which has outlived that, would go on from what is
+    not so.
+
+    Attributes:
+        before: As this owner wrote it last.
+        after: As it is to be with this write; no other write has the same.
+    """
+
+    before: int
+    after: int
 
 
 class Lane(msgspec.Struct, frozen=True):

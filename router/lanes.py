@@ -1,6 +1,5 @@
 """Lanes on record: who may run what, and how far it has come."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,12 +7,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
-    String,
-    Table,
-    Update,
-    bindparam,
     delete,
-    or_,
     select,
     update,
 )
@@ -21,7 +15,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from router import claims
 from router.claims import LIVE, Rows
-from router.lane import LEASE_MICROS, Key, Lane, LeaseLost, Place
+from router.fence import ANY, make_fence
+from router.lane import LEASE_MICROS, Key, Lane, LeaseLost, Place, Uptime
 from router.progress import dump_ranges, load_ranges
 from router.shares import count_left, find_surplus
 from router.store import Store
@@ -39,7 +34,7 @@ class Lanes:
         self.worker = worker
         self._store = store
         self._tables = store.tables
-        self._update = _make_update(store.tables.lane)
+        self._update = make_fence(store.tables.lane)
 
     def claim(
         self,
@@ -111,6 +106,7 @@ class Lanes:
         checkpoint: int,
         done: Sequence[tuple[int, int]],
         is_clear: bool = True,
+        uptime: Uptime | None = None,
         idle: float | None = None,
     ) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner, which also records how far it has come.
@@ -125,14 +121,27 @@ class Lanes:
             is_clear: Whether nothing below the checkpoint is left of what may have ended the
                 processes of former owners. If the checkpoint has moved, too, or there was nothing
                 above it, their end is forgotten.
+            uptime: What it was and is to be; None takes whatever is on record.
             idle: Seconds that it may stand still, while a handler computes; None is as usual.
 
         Raises:
-            LeaseLost: Somebody else owns the lane by now; nothing is changed.
+            LeaseLost: Somebody else owns the lane by now, or its record is another one; nothing is
+                changed.
         """
         with self._store.writing(lasting=False, idle=idle) as connection:
-            self.record(connection, lane, checkpoint=checkpoint, done=done, is_clear=is_clear)
+            self.record(
+                connection,
+                lane,
+                checkpoint=checkpoint,
+                done=done,
+                is_clear=is_clear,
+                uptime=uptime,
+            )
             yield connection
+
+    def next_uptime(self, lane: Lane, *, before: int) -> Uptime:
+        """Return the mark of the next write of the lane's owner; ``before`` is that of the last."""
+        return Uptime(before, max(before + 1, lane.uptime_at(self._store.now())))
 
     def record(
         self,
@@ -142,26 +151,33 @@ class Lanes:
         checkpoint: int,
         done: Sequence[tuple[int, int]],
         is_clear: bool = True,
+        uptime: Uptime | None = None,
     ) -> None:
-        """Record within the owner's transaction how far it has come.
+        """Record within the owner's transaction how far it has come; see `owning`.
 
         Raises:
-            LeaseLost: Somebody else owns the lane by now; nothing may be changed.
+            LeaseLost: Somebody else owns the lane by now, or its record is another one; nothing may
+                be changed.
         """
         # What ended an owner above its checkpoint keeps the checkpoint from moving in the end.
         is_past = is_clear and (checkpoint > lane.checkpoint or checkpoint >= lane.head)
         now = self._store.now()
+        before, after = uptime or (ANY, lane.uptime_at(now))
         row = {
             "new_checkpoint": checkpoint,
             "new_done": dump_ranges(list(done)),
             "new_expiry": now + LEASE_MICROS,
-            "new_uptime": lane.uptime_at(now),
+            "new_uptime": after,
             "new_takeovers": 0 if is_past else lane.takeovers,
         }
         key = {"name": lane.subscription, "of_run": lane.run, "first": lane.first_shard}
         mine = {**key, "of_epoch": lane.epoch, "of_owner": lane.owner}
+        mine["uptime_before"] = before
         if connection.execute(self._update, {**mine, **row}).rowcount == 0:
-            raise LeaseLost(f"the lane {lane.subscription} {lane.range} has another owner")
+            raise LeaseLost(
+                f"the lane {lane.subscription} {lane.range} has another owner, or what was last"
+                " written of it is not what is on record"
+            )
 
     def release(self, lane: Lane) -> None:
         """Give one lane back."""
@@ -170,6 +186,7 @@ class Lanes:
             connection.execute(
                 update(table)
                 .where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)
+                .where(table.c.owner == self.worker)
                 .values(owner=None, expires_at=None)
             )
 
@@ -214,10 +231,6 @@ class Lanes:
                 taken.append(row)
         return taken
 
-    def _count_left(self, connection: Connection, subscriptions: Sequence[str]) -> Counter[str]:
-        now = self._store.now()
-        return count_left(connection, self._tables, subscriptions, self.worker, now=now)
-
     def _take(
         self, connection: Connection, row: Row[*tuple[Any, ...]], *, head: int
     ) -> Lane | None:
@@ -250,30 +263,6 @@ class Lanes:
             )
         )
         return lane if took.rowcount else None
-
-
-def _make_update(table: Table) -> Update:
-    """Return what records the progress of a lane; made once, it costs a tenth each time."""
-    columns = table.c
-    owner = bindparam("of_owner", type_=String)
-    return (
-        update(table)
-        .where(
-            columns.subscription == bindparam("name"),
-            columns.run == bindparam("of_run"),
-            columns.first_shard == bindparam("first"),
-            columns.epoch == bindparam("of_epoch"),
-            # A lane that was forgotten and is made anew counts its epochs from the start.
-            or_(owner == "", columns.owner == owner),
-        )
-        .values(
-            checkpoint=bindparam("new_checkpoint"),
-            done=bindparam("new_done"),
-            expires_at=bindparam("new_expiry"),  # `renew` passes over what is locked here
-            uptime=bindparam("new_uptime"),
-            takeovers=bindparam("new_takeovers"),
-        )
-    )
 
 
 def _key_in(row: Row[*tuple[Any, ...]]) -> Key:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from router.errors import Unavailable
-from router.lane import Lane
+from router.lane import Lane, Uptime
 from router.lanes import Lanes
 from router.parking import Parking
 from router.progress import Progress
@@ -110,6 +110,7 @@ class Ledger:
         self._released: set[str] = set()
         self._counts: Counts = Counter()
         self._written = self.progress.state
+        self._uptime = lane.uptime  # on record
         self._error: Exception | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -185,10 +186,12 @@ class Ledger:
             note()
             progress, changes = self.progress.copy(), self._take_changes()
 
-            def transact() -> None:
-                with self._opening(progress, changes) as connection:
+            def transact() -> int:
+                uptime = self._lanes.next_uptime(self.lane, before=self._uptime)
+                with self._opening(progress, changes, uptime) as connection:
                     found = [statement(connection) for statement in statements]
                     self._count(connection, changes.counts, Counter(filter(None, found)))
+                return uptime.after
 
             await self._commit(transact)
             self._written = progress.state
@@ -200,9 +203,10 @@ class Ledger:
             progress, changes = self.progress.copy(), self._take_changes()
             after = progress
 
-            def transact() -> None:
+            def transact() -> int:
                 nonlocal after
-                with self._opening(progress, changes) as connection:
+                uptime = self._lanes.next_uptime(self.lane, before=self._uptime)
+                with self._opening(progress, changes, uptime) as connection:
                     work(connection)
                     after = progress.copy()
                     for position in work.settled:
@@ -213,8 +217,10 @@ class Ledger:
                         checkpoint=after.checkpoint,
                         done=after.done,
                         is_clear=not self.suspects,
+                        uptime=uptime,
                     )
                     self._count(connection, changes.counts, work.counts)
+                return uptime.after
 
             await self._commit(transact)
             for position in work.settled:
@@ -222,11 +228,17 @@ class Ledger:
             self._written = after.state
 
     @contextmanager
-    def _opening(self, progress: Progress, changes: Changes) -> Iterator[Connection]:
+    def _opening(
+        self, progress: Progress, changes: Changes, uptime: Uptime
+    ) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner that begins with what is true by now."""
-        checkpoint, done, is_clear = progress.checkpoint, progress.done, not self.suspects
         with self._lanes.owning(
-            self.lane, checkpoint=checkpoint, done=done, is_clear=is_clear, idle=self._patience
+            self.lane,
+            checkpoint=progress.checkpoint,
+            done=progress.done,
+            is_clear=not self.suspects,
+            uptime=uptime,
+            idle=self._patience,
         ) as connection:
             self._parking.release(connection, self.lane, sorted(changes.released))
             for subject, position in changes.advanced.items():
@@ -242,9 +254,14 @@ class Ledger:
         self._advanced, self._released, self._counts = {}, set(), Counter()
         return changes
 
-    async def _commit(self, transact: Callable[[], None]) -> None:
+    async def _commit(self, transact: Callable[[], int]) -> None:
+        """Carry out a transaction, which returns the uptime that it has written.
+
+        Tried again although it was committed, as happens if the answer was lost, it finds another
+        uptime than it expects.
+        """
         try:
-            await self.read(transact)
+            self._uptime = await self.read(transact)
         except Exception as error:
             self._error = error
             raise

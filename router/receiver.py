@@ -21,7 +21,7 @@ from router.events import Draft, Entry, Notification
 from router.problems import ERROR_HANDLERS, TooLarge, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
-from router.writer import Writer
+from router.writer import PATIENCE, Writer
 
 PREFIX = "/webhooks/"
 MALFORMED = (Draft(path="$", type="other", subtype="malformed"),)
@@ -91,7 +91,10 @@ class Receiver:
         """Say whether notifications can be taken: 200, or 503 with the reason."""
         self._require_open()
         try:
-            await asyncio.to_thread(self._check)
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.to_thread(self._check)
+        except TimeoutError as error:
+            raise Unavailable("the database does not answer") from error
         except RouterError as error:
             raise Unavailable(str(error)) from error
         return PlainTextResponse("ready\n")

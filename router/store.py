@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from router import migrate, sqlite
 from router.bulk import Found, Query
 from router.clock import ServerClock
-from router.dedicated import Dedicated
+from router.dedicated import Dedicated, is_gone
 from router.dialects import find_dialect
 from router.errors import StoreError, Unavailable
 from router.gate import Gate, OpenGate
@@ -126,8 +126,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one state of the database."""
-        with self._translated(), self.engine.connect() as connection:
-            self._dialect.begin_reading(connection)
+        with self._translated(), self._connected() as connection:
             self._set_clock(connection)
             yield connection
 
@@ -159,18 +158,18 @@ class Store:
             Unavailable: The database does not answer, is locked by another process, or is full.
         """
         is_steering = alone and lasting and not appending
+        begin = partial(
+            self._dialect.begin_writing,
+            appending=appending,
+            lasting=lasting,
+            alone=self._place if is_steering else None,
+            idle=idle,
+        )
         with (
             self.gate.turn(appending=appending),
             self._translated(),
-            self._kept[lasting].lent() as connection,
+            self._kept[lasting].lent(begin) as connection,
         ):
-            self._dialect.begin_writing(
-                connection,
-                appending=appending,
-                lasting=lasting,
-                alone=self._place if is_steering else None,
-                idle=idle,
-            )
             if appending:
                 with self._dialect.sending(connection):
                     yield connection
@@ -181,6 +180,20 @@ class Store:
                 yield connection
                 connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
+
+    def _connected(self) -> Connection:
+        """Return a connection that has begun to read."""
+        for is_last in (False, True):
+            connection = self.engine.connect()
+            try:
+                self._dialect.begin_reading(connection)
+            except DBAPIError as error:
+                connection.close()
+                if is_last or not is_gone(error):
+                    raise  # else the pool has let go of all that are as old
+            else:
+                break
+        return connection
 
     def ask(self, connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
         """Return the rows of each query, within a transaction that appends.

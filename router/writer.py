@@ -27,6 +27,7 @@ PAUSE = 0.005  # seconds after the beginning of the last append, from when on fe
 STEP = 0.002  # seconds that a batch waits, again and again, to become as large as the last one
 SURGE = 4  # entries that must come in each: fewer are no wave, and waiting would make them late
 GATHER = 0.006  # seconds that this may take
+PATIENCE = 10.0  # seconds that a request waits; a provider takes longer for no answer at all
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
 logger = logging.getLogger("router.writer")
@@ -51,6 +52,7 @@ class Writer:
         max_bytes: Bytes of bodies that may wait; a single one may be larger.
         on_append: Called in the writer's thread, after they are committed, with the events that
             are new, in their order.
+        patience: Seconds that an entry waits for its answer.
         monotonic: Seconds of a clock that only goes forward.
     """
 
@@ -61,12 +63,14 @@ class Writer:
         max_waiting: int = 10_000,
         max_bytes: int = 64 * 1024 * 1024,
         on_append: Callable[[Sequence[Event]], None] = lambda events: None,
+        patience: float = PATIENCE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._max_waiting = max_waiting
         self._max_bytes = max_bytes
         self._on_append = on_append
+        self._patience = patience
         self._monotonic = monotonic
         self._queue: deque[Waiting] = deque()
         self._bytes = 0
@@ -93,10 +97,12 @@ class Writer:
         """Append ``entry``; when this returns, it is on disk.
 
         Raises:
-            Unavailable: The queue is full, it is stopping, or the database does not take it.
+            Unavailable: The queue is full, it is stopping, the database does not take it, or has
+                not answered in time: nobody knows then whether it will be there.
             StoreError: The entry itself cannot be stored.
         """
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Appended] = loop.create_future()
         size = len(entry.notification.body)
         with self._changed:
             if not self._is_open:
@@ -108,7 +114,11 @@ class Writer:
             self._bytes += size
             if len(self._queue) in (1, FEW, self._expected):
                 self._changed.notify()
-        return await future
+        timer = loop.call_later(self._patience, _give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
 
     def _run(self) -> None:
         while batch := self._take():
@@ -166,6 +176,11 @@ class Writer:
         # One of them is at fault: ever smaller parts by themselves, until it fails alone.
         half = len(entries) // 2
         return self._append(entries[:half]) + self._append(entries[half:])
+
+
+def _give_up(future: asyncio.Future[Appended]) -> None:
+    if not future.done():
+        future.set_exception(Unavailable("the database has not answered in time"))
 
 
 def _explain(entry: Entry, error: Exception) -> StoreError:

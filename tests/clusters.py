@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from signal import SIGINT, SIGKILL, Signals
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
 
 import psycopg
 from sqlalchemy.engine import URL, make_url
@@ -141,6 +141,21 @@ class Cluster:
             self._server.wait(START_SECONDS)
             self._server = None
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let none of the server's processes do anything while the block lasts."""
+        assert self._server is not None
+        postmaster = self._server.pid
+        os.kill(postmaster, SIGSTOP)  # first of all: it starts no others then
+        stopped = [postmaster, *_children_of(postmaster)]
+        for pid in stopped[1:]:
+            os.kill(pid, SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in reversed(stopped):
+                os.kill(pid, SIGCONT)
+
     def close(self) -> None:
         """End the server and remove all that there was."""
         self.stop()
@@ -215,6 +230,16 @@ def find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _children_of(pid: int) -> list[int]:
+    """Return the processes that one has started and that live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+    return found
 
 
 def _is_open_to_all(folder: Path) -> bool:

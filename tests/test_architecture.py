@@ -19,7 +19,7 @@ FLOORS = {
     " listening migrate outgoing plugin_tables postgresql reparse_plan retry rows sources sqlite"
     " store tiling tls verification",
     3: "hookspecs log tail",
-    4: "agenda backlog claims dead handlers intents lanes ledger parking rebuild_record"
+    4: "agenda backlog claims dead fence handlers intents lanes ledger parking rebuild_record"
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
     " roster shares status stored unowned wakeups writer",
     5: "appending control declarations doctor faults host lifecycle loading problems receiver"

@@ -9,7 +9,7 @@ So the only repeat is that of a position which an earlier life had handled: its 
 process, and at least once is what such a plugin is promised.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,42 +64,61 @@ class Journal:
         return self.handled.total() - len(self.handled)
 
 
-def find_breaches(lines: Iterable[Line]) -> Iterator[str]:
-    """Yield a sentence for each breach of the promise that this module states."""
+def find_breaches(lines: Iterable[Line], *, is_record_kept: bool = True) -> Iterator[str]:
+    """Yield a sentence for each breach of the promise that this module states.
+
+    Args:
+        lines: What was written down.
+        is_record_kept: Whether what a life has recorded is there as long as it lives; if not, it
+            may handle a position again.
+    """
     orders: dict[str, _Order] = {}
     for line in lines:
         order = orders.setdefault(line.subject, _Order())
-        breach = order.begin(line) if line.word == "began" else order.end(line)
+        breach = (
+            order.begin(line)
+            if line.word == "began"
+            else order.end(line, is_record_kept=is_record_kept)
+        )
         if breach:
             yield f"{line}: {breach}"
 
 
 @dataclass(slots=True)
-class _Order:
-    """How far one subject has come."""
+class _Life:
+    """What one life has done for one subject."""
 
-    life: int = 0
     is_running: bool = False
-    latest: int = 0  # completed in this life
+    latest: int = 0  # completed
+
+
+@dataclass(slots=True)
+class _Order:
+    """How far one subject has come.
+
+    A life may end after the next one has begun: its process stood still while its lease expired.
+    """
+
+    lives: defaultdict[int, _Life] = field(default_factory=lambda: defaultdict(_Life))
     handled: set[int] = field(default_factory=set)  # in any life
     furthest: int = 0  # of those
 
     def begin(self, line: Line) -> str:
-        if line.life != self.life:
-            self.life, self.is_running, self.latest = line.life, False, 0
-        breach = "begun beside another of its subject" if self.is_running else ""
-        self.is_running = True
+        life = self.lives[line.life]
+        breach = "begun beside another of its subject" if life.is_running else ""
+        life.is_running = True
         return breach
 
-    def end(self, line: Line) -> str:
-        self.is_running = False
+    def end(self, line: Line, *, is_record_kept: bool) -> str:
+        life = self.lives[line.life]
+        life.is_running = False
         if line.word != "handled":
             return ""
-        before, self.latest = self.latest, line.position
+        before, life.latest = life.latest, line.position
         furthest, self.furthest = self.furthest, max(self.furthest, line.position)
         is_first = line.position not in self.handled
         self.handled.add(line.position)
-        if line.position <= before:
+        if is_record_kept and line.position <= before:
             return f"handled after {before} in the same life"
         if is_first and line.position < furthest:
             return f"handled for the first time after {furthest}"

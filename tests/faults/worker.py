@@ -4,10 +4,8 @@ Three handle every event of one log: ``plain`` with a `def`, ``awaiting`` with a
 ``effects``, whose row an event is part of the transaction that settles it.
 """
 
-import contextlib
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,15 +13,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, create_engine
+
 from router.log import EventLog
 from tests.entries import append_messages
 from tests.faults.server import COMMAND
 
+# No key but its own: an effect that was there twice would be seen.
+EFFECT = Table(
+    "effect",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("position", BigInteger),
+    Column("subject", Text),
+)
 PLAIN, AWAITING, EFFECTS = "plain", "awaiting", "effects"
 BATCH = 500  # events appended at once
 
 _HEAD = Template("""
 import asyncio, os, random, time
+from sqlalchemy import text
 from router import hookimpl
 
 JOURNAL = os.open("$name.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -72,15 +81,15 @@ async def on_event(event, context):
 def on_event(event, context, connection):
     note("began", event)
     fails, _ = draw(event, context)
-    row = (event.position, event.subject)
-    connection.exec_driver_sql("INSERT INTO effect (position, subject) VALUES (?, ?)", row)
+    insert = text("INSERT INTO effect (position, subject) VALUES (:position, :subject)")
+    connection.execute(insert, {"position": event.position, "subject": event.subject})
     end(event, fails)
 """,
 }
 
 
 def prepare(folder: Path, *, failing: float, plugins: tuple[str, ...], settings: str = "") -> None:
-    """Write the settings and the plugins to ``folder``, where the database is.
+    """Write the settings and the plugins to ``folder``; make the table of effects.
 
     Args:
         folder: Where a worker will run.
@@ -89,13 +98,23 @@ def prepare(folder: Path, *, failing: float, plugins: tuple[str, ...], settings:
         settings: More of `router.toml`.
     """
     (folder / "router.toml").write_text(f'plugins_dir = ["handlers"]\n{settings}')
-    (folder / "handlers").mkdir()
+    write_plugins(folder, failing=failing, plugins=plugins)
+    make_effects(f"sqlite:///{folder / 'router.db'}")
+
+
+def write_plugins(folder: Path, *, failing: float, plugins: tuple[str, ...]) -> None:
+    """Write ``plugins`` to where those of ``folder`` are."""
+    (folder / "handlers").mkdir(exist_ok=True)
     for name in plugins:
         source = _HEAD.substitute(name=name, failing=failing) + _HANDLERS[name]
         (folder / "handlers" / f"{name}.py").write_text(source)
-    with contextlib.closing(sqlite3.connect(folder / "router.db")) as database:
-        # No key: an effect that was there twice would be seen.
-        database.execute("CREATE TABLE effect (id INTEGER PRIMARY KEY, position, subject)")
+
+
+def make_effects(database: str) -> None:
+    """Make the table of effects in the database at a URL."""
+    engine = create_engine(database)
+    EFFECT.metadata.create_all(engine)
+    engine.dispose()
 
 
 def append(folder: Path, *, events: int, subjects: int) -> None:
