@@ -163,7 +163,7 @@ def _blocked(
         *wanted,
     )
     for tile in tiles:
-        mine = query.where(event.shard.between(tile.first, tile.last), event.position <= tile.end)
+        mine = query.where(blocked.shard.between(tile.first, tile.last), event.position <= tile.end)
         for type_, position in connection.execute(mine):
             if tile.has_settled(position):
                 yield type_

@@ -11,6 +11,7 @@ from router.errors import Unreadable
 
 MAX_DEPTH = 500  # a fixed number of levels, lest the caller's own stack decide what is readable
 MAX_QUERYABLE_DEPTH = 100  # SQLite's parser stops at 1,000 levels, PostgreSQL's at its stack
+MAX_NUMBER = 1_000  # characters; exponents, likewise: PostgreSQL keeps 16,383 digits of a fraction
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -79,13 +80,13 @@ def is_queryable(body: bytes, data: object) -> bool:
     """Whether every SQL engine reads ``body`` as JSON and finds in it what ``data`` holds.
 
     False for what engines refuse or answer differently: NUL characters, lone surrogates, numbers
-    out of range, NaN, duplicate keys, and nesting beyond `MAX_QUERYABLE_DEPTH`. ``data`` is
-    ``decode(body)``.
+    out of range, even if they are as good as zero, NaN, duplicate keys, and nesting beyond
+    `MAX_QUERYABLE_DEPTH`. ``data`` is ``decode(body)``.
     """
     if _is_canonical(body, data):
         return True
-    keys = _count_keys(data)
-    if keys is None:
+    keys, has_floats = _count_keys(data)
+    if keys is None or (has_floats and _has_odd_number(body)):
         return False
     if b"\\u" in body and not (_is_strict(body) and _is_free_of_nul(body, data)):
         return False
@@ -123,9 +124,13 @@ def _levels(data: object) -> Iterator[list[object]]:
         level = below
 
 
-def _count_keys(data: object) -> int | None:
-    """Count the keys of ``data``; None where its depth or a number is too much for an engine."""
+def _count_keys(data: object) -> tuple[int | None, bool]:
+    """Count the keys of ``data``, and tell whether it holds any number that is no integer.
+
+    The count is None where the depth or a number is too much for an engine.
+    """
     keys = depth = 0
+    has_floats = False
     level = [data]
     while level:
         depth += 1
@@ -136,10 +141,30 @@ def _count_keys(data: object) -> int | None:
                 below.extend(value.values())
             elif type(value) is list:
                 below.extend(value)
-            elif type(value) is float and not isfinite(value):
-                return None
+            elif type(value) is float:
+                has_floats = True
+                if not isfinite(value):
+                    return None, True
         level = below
-    return keys if depth <= MAX_QUERYABLE_DEPTH else None
+    return (keys if depth <= MAX_QUERYABLE_DEPTH else None), has_floats
+
+
+def _has_odd_number(body: bytes) -> bool:
+    """Whether a number is written in a way that is too long for an engine, whatever its value."""
+    found = False
+
+    def note(text: str) -> float:
+        nonlocal found
+        exponent = text.lower().partition("e")[2].lstrip("+-0")
+        is_long = len(text) > MAX_NUMBER or len(exponent) > len(str(MAX_NUMBER))
+        found = found or is_long or int(exponent or 0) > MAX_NUMBER
+        return 0.0
+
+    try:
+        json.loads(body, parse_float=note)
+    except (ValueError, RecursionError):
+        return True
+    return found
 
 
 def _is_strict(body: bytes) -> bool:

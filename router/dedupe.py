@@ -7,7 +7,7 @@ append, and no key is forgotten before its time. A row costs about 30 bytes on S
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Dialect, delete, select, update
+from sqlalchemy import Connection, Dialect, Table, delete, select, update
 
 from router.bulk import Query, find_keys, insert_rows, make_key_queries
 from router.store import Store
@@ -27,6 +27,7 @@ class Dedupe:
     def __init__(self, store: Store, *, seconds: float | None) -> None:
         self._store = store
         self._micros = None if seconds is None else int(seconds * 1_000_000)
+        self._forgotten = b""  # below this key nothing is left to be forgotten
 
     def make_queries(self, dialect: Dialect, keys: Sequence[bytes]) -> list[Query]:
         """Return the queries that find those of ``keys`` that are remembered, as `find_known`."""
@@ -56,11 +57,25 @@ class Dedupe:
             if min(self._store.now(), row.appended_at) - row.rotated_at < self._micros:
                 return False
             old = self._store.tables.dedupe[1 - row.generation]
-            oldest = select(old.c.key).limit(STEP)
-            if connection.execute(delete(old).where(old.c.key.in_(oldest))).rowcount:
+            if self._forget_some(connection, old):
                 return True
             swap = update(head).where(head.c.generation == row.generation)
             connection.execute(
                 swap.values(generation=1 - row.generation, rotated_at=self._store.now())
             )
         return False
+
+    def _forget_some(self, connection: Connection, old: Table) -> bool:
+        """Delete the lowest keys of a generation; whether there may be any left.
+
+        By a range of keys, along their index: a list of them would be looked for in all of it.
+        """
+        key, begin = old.c.key, self._forgotten
+        some = delete(old).where(key >= begin)
+        rest = select(key).where(key >= begin).order_by(key).offset(STEP).limit(1)
+        end = connection.scalars(rest).first()
+        if end is not None:
+            some = some.where(key < end)
+        # What was deleted stays in the index for a while, and is passed over only this once.
+        self._forgotten = end or b""
+        return connection.execute(some).rowcount > 0 or begin > b""

@@ -14,6 +14,7 @@ from router.errors import UnknownName
 from router.events import Entry, Event, Notification, as_micros, position_in
 from router.filters import Filter
 from router.head import ask_head, move_head
+from router.periods import find_events
 from router.rows import Appended, make_event, make_notification, number, prepare
 from router.schema import Tables
 from router.store import Store
@@ -112,6 +113,7 @@ class EventLog:
             matching: Which events.
             page: How many events are fetched at once.
         """
+        after, until = self.narrow(after=after, until=until, matching=matching)
         while True:
             found = self.read_page(after=after, until=until, matching=matching, limit=page)
             yield from found.events
@@ -161,6 +163,23 @@ class EventLog:
         is_last = len(rows) < limit and len(events) == len(rows)
         return Page(events, max(after, end) if is_last else events[-1].position, is_last)
 
+    def narrow(self, *, after: int, until: int | None, matching: Filter) -> tuple[int, int | None]:
+        """Return the position behind which to read, and the last one, going by times alone.
+
+        Where ``matching`` names times, that saves reading all that is older or newer in search of
+        what matches. An event that comes in later may stand behind the last one.
+        """
+        if matching.since is None and matching.until is None:
+            return after, until
+        with self.store.reading() as connection:
+            first, last = find_events(
+                connection, self.store.tables, since=matching.since, until=matching.until
+            )
+        after = max(after, first - 1)
+        if matching.until is None or last is None:  # what is to come may match, too
+            return after, until
+        return after, last if until is None else min(last, until)
+
     def find(self, name: str) -> Event:
         """Return the event with this position or id.
 
@@ -180,6 +199,7 @@ class EventLog:
     ) -> dict[str, int]:
         """Count the matching events by type; types without any are left out."""
         event = self.store.tables.event
+        after, until = self.narrow(after=after, until=until, matching=matching)
         query = self._matching(select(event.c.type, func.count()), matching)
         query = query.where(event.c.position > after)
         if until is not None:
@@ -193,6 +213,7 @@ class EventLog:
     ) -> tuple[int, int] | None:
         """Return the first and the last position of the matching events; None without any."""
         position = self.store.tables.event.c.position
+        after, until = self.narrow(after=after, until=until, matching=matching)
         query = select(func.min(position), func.max(position)).where(position > after)
         if until is not None:
             query = query.where(position <= until)

@@ -112,7 +112,13 @@ class Retention:
         return dict(sorted(gone.items()))
 
     def _find_floor(self, connection: Connection) -> int:
-        """Return the lowest position that somebody may still read."""
+        """Return the lowest position that somebody may still read.
+
+        Where each query has a state of its own, their order matters, for owners go on meanwhile: a
+        checkpoint moves past an event only with the transaction that parks it or blocks its subject
+        or after that one, so that whoever has seen the checkpoint finds these. New lanes and
+        replays, which may begin anywhere, come in transactions that exclude this one.
+        """
         tables = self._tables
         replay = tables.replay
         queries: list[Select[int | None]] = [
@@ -165,7 +171,12 @@ class Retention:
     def _delete_notifications(self, plan: Plan) -> None:
         """Delete the old notifications below the floor that no event points to any more."""
         event, notification = self._tables.event, self._tables.notification
-        pointers = select(event.c.notification_id).where(event.c.notification_id < plan.floor)
+        # Only what was found later points far back; else it is the notification that has events on
+        # both sides of the floor.
+        pointers = select(event.c.notification_id).where(
+            event.c.reparsed.is_(True), event.c.notification_id < plan.floor
+        )
+        across = select(event.c.notification_id).where(event.c.position == plan.floor)
         highest = select(func.max(notification.c.id)).where(
             notification.c.received_at < as_micros(plan.before), notification.c.id < plan.floor
         )
@@ -173,6 +184,7 @@ class Retention:
             seen = connection.scalars(select(self._tables.head.c.position)).one()
             last = connection.scalars(highest).one() or 0
             needed = set(connection.scalars(pointers.where(event.c.position >= plan.floor)))
+            needed.update(connection.scalars(across))
         after = 0
         while after < last:
             began = self._clock()

@@ -24,6 +24,7 @@ from router.events import (
     shard_of,
 )
 
+MAX_SUBJECT = 2_000  # bytes in UTF-8: a row of a PostgreSQL index holds 2,704, with other columns
 LIVE = (False, False)  # the last columns of `event`: `reparsed` and `quiet`
 
 
@@ -115,13 +116,20 @@ def check(draft: Draft) -> None:
     """Refuse what one engine or the other, or the view, would choke on.
 
     Raises:
+        StoreError: The subject is longer than `MAX_SUBJECT`.
         ValueError: The type is none of ours, the path cannot be read, or a text holds NUL or half
             of a surrogate pair.
     """
     if draft.type not in EVENT_TYPES:
         raise ValueError("its type is none of " + ", ".join(EVENT_TYPES))
     paths.parse(draft.path)
-    text = "".join((draft.path, draft.subtype, draft.subject, draft.external_id or ""))
+    subject = draft.subject
+    if len(subject) > MAX_SUBJECT or len(subject.encode()) > MAX_SUBJECT:
+        raise StoreError(
+            f"an event cannot be stored: its channel and conversation have {len(subject)} "
+            f"characters, and no more than {MAX_SUBJECT} bytes can be looked up on every engine"
+        )
+    text = "".join((draft.path, draft.subtype, subject, draft.external_id or ""))
     if b"\0" in text.encode():
         raise ValueError("it holds a NUL character")
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    column,
     false,
 )
 
@@ -38,6 +39,7 @@ LOCKS = {
 
 # SQLite makes a column the row's own number only where it is called INTEGER.
 Position = BigInteger().with_variant(Integer(), "sqlite")
+_LATE = column("reparsed", Boolean).is_(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,11 @@ def _log() -> Items:
         "notification": [
             Column("id", Position, primary_key=True, autoincrement=False),
             Column("source", String(255), nullable=False),
-            Column("received_at", BigInteger, nullable=False, index=True),
+            Column("received_at", BigInteger, nullable=False),
             Column("headers", Text, nullable=False),  # JSON
             Column("body", LargeBinary, nullable=False),
             Column("queryable", Boolean, nullable=False),  # safe for the engine's JSON functions
+            Index(None, "received_at", postgresql_include=["id"]),  # SQLite's holds it anyway
         ],
         "event": [
             Column("position", Position, primary_key=True, autoincrement=False),
@@ -141,6 +144,8 @@ def _log() -> Items:
             Column("quiet", Boolean, nullable=False, server_default=false()),
             Index(None, "type", "position"),
             Index(None, "subject", "position"),
+            # Of the few events that stand far above the notification that they were found in.
+            Index(None, "position", "notification_id", postgresql_where=_LATE, sqlite_where=_LATE),
         ],
         # The dedupe memory, in two generations: one is filled while the other is remembered.
         "dedupe_a": _dedupe(),
@@ -221,6 +226,7 @@ def _delivery() -> Items:
             Column("spent", Integer, nullable=False, server_default="0"),
             Column("intent", BigInteger),  # the id of what an operator wants done with it
             Index(None, "subscription", "run", "state", "next_at"),
+            Index(None, "position"),
         ],
         # A subject whose later events wait: everything of it above `position` is still to do.
         "blocked": [
@@ -228,6 +234,7 @@ def _delivery() -> Items:
             Column("subject", Text, primary_key=True),
             Column("shard", SmallInteger, nullable=False),
             Column("position", Position, nullable=False),
+            Index(None, "position"),
         ],
         # Calls that failed and retries, the latter written down before the call.
         "attempt": [

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select
 
-from router.events import Notification, as_micros
+from router.events import Notification
+from router.periods import find_notifications
 from router.rows import make_notification
 from router.store import Store
 
@@ -62,16 +63,9 @@ def _find_range(
     connection: Connection, store: Store, since: datetime | None, until: datetime | None
 ) -> tuple[int, int]:
     """Return the first and the last id between which they all are."""
-    notification, head = store.tables.notification.c, store.tables.head.c
     if since is None and until is None:
-        return 1, connection.scalars(select(head.position)).one()
-    query = select(func.min(notification.id), func.max(notification.id))
-    if since is not None:
-        query = query.where(notification.received_at >= as_micros(since))
-    if until is not None:
-        query = query.where(notification.received_at < as_micros(until))
-    first, last = connection.execute(query).one()
-    return (first, last) if first else (1, 0)
+        return 1, connection.scalars(select(store.tables.head.c.position)).one()
+    return find_notifications(connection, store.tables, since=since, until=until) or (1, 0)
 
 
 def _read_page(

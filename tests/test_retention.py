@@ -185,11 +185,11 @@ def test_a_notification_stays_as_long_as_an_event_of_it(
 def test_a_notification_stays_for_an_event_far_above(
     log: EventLog, store: Store, retention: Retention
 ) -> None:
-    """An event that points back to an old body keeps that body."""
+    """An event that was found later in an old body keeps that body."""
     fill(log)
     with store.writing() as connection:
         moved = update(store.tables.event).where(store.tables.event.c.position == 6)
-        connection.execute(moved.values(notification_id=2))
+        connection.execute(moved.values(notification_id=2, reparsed=True))
     park(log, 5)
 
     prune(retention, days=100)

@@ -33,9 +33,12 @@ def test_every_index_and_key_has_a_name_of_the_tables_own() -> None:
     indexes = {str(index.name) for table in tables for index in table.indexes}
     assert keys == {f"pk_{table.name}" for table in tables}
     assert indexes == {
+        "ix_log_blocked_position",
+        "ix_log_event_position_notification_id",
         "ix_log_event_subject_position",
         "ix_log_event_type_position",
         "ix_log_notification_received_at",
+        "ix_log_parked_position",
         "ix_log_parked_subscription_run_state_next_at",
         "ix_log_replay_state",
     }

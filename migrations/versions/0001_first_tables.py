@@ -201,8 +201,9 @@ PAYLOADS = {
     # SQLite 3.45 and later take a BLOB for JSON of their own kind: it is cast to text first.
     "sqlite": "CASE WHEN n.queryable THEN CAST(n.body AS TEXT) -> e.path END",
     "postgresql": (
-        "CASE WHEN n.queryable THEN jsonb_path_query_first("
-        "convert_from(n.body, 'UTF8')::jsonb, e.path::jsonpath)::text END"
+        # Strict, lest it look for elements within lists; silent, for there may be none.
+        "CASE WHEN n.queryable THEN jsonb_path_query_first(convert_from(n.body, 'UTF8')::jsonb,"
+        " ('strict ' || e.path)::jsonpath, silent => true)::text END"
     ),
 }
 

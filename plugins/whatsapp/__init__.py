@@ -40,7 +40,7 @@ class WhatsApp:
         where = f"[sources.{name}]"
         checked = check_settings(settings, where=where)
         if checked.channel and not is_text(checked.channel):
-            raise ConfigError(f"{where}.channel must be a text of at most 512 characters")
+            raise ConfigError(f"{where}.channel must be a text of at most 512 bytes")
         self.name = name
         self._channel = checked.channel
         self._verification = make_verification(checked, where=where, folder=folder)

@@ -10,7 +10,7 @@ from router.events import Draft, EventType
 
 Element = dict[str, object]
 
-MAX_TEXT = 512  # characters; longer than any id that the providers document
+MAX_TEXT = 512  # bytes in UTF-8; longer than any id that the providers document
 
 # Cloud fields whose values name each thing by its id and time: equal ones are the same event.
 _SELF_NAMED = frozenset(
@@ -38,7 +38,12 @@ def is_text(value: str) -> bool:
     """
     if not 0 < len(value) <= MAX_TEXT or "\0" in value:
         return False
-    return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
+    if value.isascii():  # as ids are
+        return True
+    try:
+        return len(value.encode()) <= MAX_TEXT
+    except UnicodeEncodeError:
+        return False
 
 
 def find_text(element: Element, *keys: str) -> str | None:

@@ -41,7 +41,7 @@ def find_start(log: EventLog, *, after: int | None, matching: Filter) -> int:
     """Return the position to start behind: the end, unless somebody wants what came before it."""
     if after is None and matching.since is None:
         return log.head()
-    return after or 0
+    return log.narrow(after=after or 0, until=None, matching=matching)[0]
 
 
 def follow(

@@ -123,8 +123,14 @@ def test_missing_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"app_secrets": ["x"], "verify_token": 7}, "verify_token must be a secret"),
         ({"app_secrets": ["x"], "verify_token": None}, "verify_token must be a secret"),
         ({"app_secrets": ["x"], "channel": 52}, "channel must be a text"),
-        ({"app_secrets": ["x"], "channel": "x" * 513}, "channel must be a text of at most 512"),
-        ({"app_secrets": ["x"], "channel": "5\x002"}, "channel must be a text of at most 512"),
+        (
+            {"app_secrets": ["x"], "channel": "x" * 513},
+            "channel must be a text of at most 512 bytes",
+        ),
+        (
+            {"app_secrets": ["x"], "channel": "5\x002"},
+            "channel must be a text of at most 512 bytes",
+        ),
         ({"verification": "magic"}, 'verification must be "signature", "basic"'),
         ({"verification": "signature"}, "app_secrets is missing or empty"),
         ({"verification": "signature", "app_secrets": []}, "app_secrets is missing or empty"),

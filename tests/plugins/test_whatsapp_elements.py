@@ -53,6 +53,8 @@ def test_channel_onprem() -> None:
         ({"from": "  +52 1 "}, "  +52 1 "),
         ({"from": 5215500001111}, "5215500001111"),
         ({"from": "1\0"}, ""),
+        ({"from": "\u00e9" * 256}, "\u00e9" * 256),
+        ({"from": "\u00e9" * 257}, ""),  # as bytes more than any index should hold
         ({"from": None}, ""),
     ],
 )

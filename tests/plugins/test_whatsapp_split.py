@@ -154,7 +154,7 @@ def test_element_that_is_no_object(element: object) -> None:
 
 @pytest.mark.parametrize("name", ["id", "status"])
 @pytest.mark.parametrize(
-    "content", [None, "", [], {}, False, 1.5, "nul\0", "half \ud800", "x" * 513]
+    "content", [None, "", [], {}, False, 1.5, "nul\0", "half \ud800", "x" * 513, "\u20ac" * 171]
 )
 def test_unusable_id_or_status(name: str, content: object) -> None:
     """A status without a usable id or word is set aside."""

@@ -29,7 +29,7 @@ def assert_sound(body: bytes) -> None:
         assert draft.type in EVENT_TYPES
         assert draft.subtype
         texts = [draft.subtype, draft.channel, draft.conversation, draft.external_id or ""]
-        assert all(len(text.encode()) <= 4 * 512 and "\0" not in text for text in texts)
+        assert all(len(text.encode()) <= 512 and "\0" not in text for text in texts)
         assert draft.external_id != ""
         assert draft.occurred_at is None or draft.occurred_at.tzinfo is UTC
         assert len(key_of("wa", draft, body)) == 16
