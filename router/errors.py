@@ -61,6 +61,13 @@ class Unavailable(RouterError):
         self.retry_after = retry_after
 
 
+class Uncertain(Unavailable):
+    """The answer to a commit was lost: all of the transaction is there, or nothing of it.
+
+    Whoever would do it again must look first.
+    """
+
+
 class Refused(RouterError):
     """An API that was asked answered that it will not; holds its words, and no secret of ours.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from router.errors import Unavailable
+from router.errors import Unavailable, Uncertain
 from router.lane import Lane
 from router.lanes import Lanes
 from router.parking import Parking
@@ -136,6 +136,8 @@ class Ledger:
         while True:
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._storage, query)
+            except Uncertain:
+                raise  # done again, it might have been done twice: the record has to tell
             except Unavailable as error:
                 logger.warning("lane %s waits: %s", self.lane.subscription, error)
                 await self._sleep(PATIENCE)
@@ -153,6 +155,7 @@ class Ledger:
 
         Raises:
             LeaseLost: The lane has another owner; nothing was written.
+            Uncertain: Nobody knows whether it was written.
         """
         await self._shielded(self._write(statements, note))
 
@@ -164,6 +167,7 @@ class Ledger:
 
         Raises:
             LeaseLost: The lane has another owner; nothing was written.
+            Uncertain: Nobody knows whether it was written.
         """
         await self._shielded(self._write_with(work))
 

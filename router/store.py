@@ -13,7 +13,7 @@ from router import migrate, sqlite
 from router.clock import ServerClock
 from router.dedicated import Dedicated
 from router.dialects import find_dialect
-from router.errors import StoreError, Unavailable
+from router.errors import StoreError, Unavailable, Uncertain
 from router.gate import Gate, OpenGate
 from router.periodic import Periodic
 from router.schema import Tables, make_tables
@@ -118,6 +118,7 @@ class Store:
 
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
+            Uncertain: Likewise, but it may have committed the work.
         """
         is_steering = alone and lasting and not appending
         with (
@@ -135,7 +136,8 @@ class Store:
             if not appending and lasting:
                 self._set_clock(connection)
             yield connection
-            connection.commit()
+            with self._translated(Uncertain):
+                connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
 
     def _set_clock(self, connection: Connection) -> None:
@@ -143,14 +145,14 @@ class Store:
             self._clock.set(partial(self._dialect.read_clock, connection))
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, kind: type[Unavailable] = Unavailable) -> Iterator[None]:
         """Turn the driver's words for "not now" into ours; what a row caused passes unchanged."""
         try:
             yield
         except DBAPIError as error:
             if (words := self._dialect.explain(error)) is None:
                 raise
-            raise Unavailable(f"the database does not take it now: {words}") from error
+            raise kind(f"the database does not take it now: {words}") from error
         except PoolTimeout as error:
             raise Unavailable(
                 "all connections to the database are in use: give its pool more of them, some of "
