@@ -139,9 +139,9 @@ class Lanes:
             )
             yield connection
 
-    def next_uptime(self, lane: Lane, *, before: int) -> Uptime:
-        """Return the mark of the next write of the lane's owner; ``before`` is that of the last."""
-        return Uptime(before, max(before + 1, lane.uptime_at(self._store.now())))
+    def next_uptime(self, lane: Lane, *, above: int) -> int:
+        """Return for how long ``lane`` has been run by now, but more than ``above``."""
+        return max(above + 1, lane.uptime_at(self._store.now()))
 
     def record(
         self,

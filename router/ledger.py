@@ -111,6 +111,7 @@ class Ledger:
         self._counts: Counts = Counter()
         self._written = self.progress.state
         self._uptime = lane.uptime  # on record
+        self._tried = lane.uptime  # the highest that any write was to leave there
         self._error: Exception | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -187,7 +188,7 @@ class Ledger:
             progress, changes = self.progress.copy(), self._take_changes()
 
             def transact() -> int:
-                uptime = self._lanes.next_uptime(self.lane, before=self._uptime)
+                uptime = self._make_uptime()
                 with self._opening(progress, changes, uptime) as connection:
                     found = [statement(connection) for statement in statements]
                     self._count(connection, changes.counts, Counter(filter(None, found)))
@@ -205,7 +206,7 @@ class Ledger:
 
             def transact() -> int:
                 nonlocal after
-                uptime = self._lanes.next_uptime(self.lane, before=self._uptime)
+                uptime = self._make_uptime()
                 with self._opening(progress, changes, uptime) as connection:
                     work(connection)
                     after = progress.copy()
@@ -253,6 +254,11 @@ class Ledger:
         changes = Changes(self._advanced, self._released, self._counts)
         self._advanced, self._released, self._counts = {}, set(), Counter()
         return changes
+
+    def _make_uptime(self) -> Uptime:
+        """Return the mark of the next write; no other try has the same."""
+        self._tried = self._lanes.next_uptime(self.lane, above=self._tried)
+        return Uptime(self._uptime, self._tried)
 
     async def _commit(self, transact: Callable[[], int]) -> None:
         """Carry out a transaction, which returns the uptime that it has written.

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Connection, event, select, update
+from sqlalchemy.pool import PoolProxiedConnection
 
 from router.lane import LeaseLost
 from router.lanes import Lanes
@@ -45,7 +46,7 @@ class Desk:
         roster.enrol(["crm", "audit"])
         self._lanes = Lanes(store, worker=roster.worker)
         event.listen(store.engine, "commit", self._note_commit)
-        roster.declare("crm", {}, Options(start="beginning"))
+        roster.declare("crm", {}, Options(start="beginning", lanes=1))
         self.parking = Parking(store.tables)
 
     def open(self) -> Ledger:
@@ -366,6 +367,27 @@ def test_a_ledger_that_failed_writes_nothing_more(desk: Desk) -> None:
         with pytest.raises(RuntimeError, match="broken"):
             asyncio.run(ledger.write(statement))
     assert desk.recorded() == (0, "[]")
+
+
+def test_what_may_have_been_committed_is_not_done_again(
+    desk: Desk, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the answer to a commit was lost, the record has to tell: the lane begins again."""
+    dialect = store.engine.dialect
+    commit, calls = dialect.do_commit, []
+
+    def lose_answer(connection: PoolProxiedConnection) -> None:
+        commit(connection)
+        raise dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    ledger = desk.open()
+    ledger.progress.take([], reached=7)
+    with monkeypatch.context() as patch, pytest.raises(LeaseLost):
+        patch.setattr(dialect, "do_commit", lose_answer)
+        asyncio.run(ledger.write(lambda _: calls.append(1)))
+    with pytest.raises(LeaseLost):
+        asyncio.run(ledger.write(lambda _: calls.append(2)))
+    assert (calls, desk.slept, desk.recorded()) == ([1], [PATIENCE], (7, "[]"))
 
 
 def test_a_write_outlives_its_caller(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""The properties of delivery and of replays kill every mutant, and leave the real engine alone."""
+"""The properties of delivery and of replays, and the tests of contention, kill every mutant, and leave the real engine alone."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults import delivery_mutants, replay_mutants
+from tests.faults import contention_mutants, delivery_mutants, replay_mutants
 from tests.faults.delivery_mutants import Change, apply
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +24,14 @@ class Suite(NamedTuple):
     mutants: Mapping[str, Sequence[Change]]
 
 
+ANSWERS = "tests/test_ledger.py::test_what_may_have_been_committed_is_not_done_again"
 SUITES = {
     "delivery": Suite(
         ["tests/properties/test_wakeups.py", "tests/properties/test_delivery.py"],
         delivery_mutants.MUTANTS,
     ),
     "replays": Suite(["tests/properties/test_replay.py"], replay_mutants.MUTANTS),
+    "contention": Suite(["tests/contention", ANSWERS], contention_mutants.MUTANTS),
 }
 SECONDS = 300  # in which the suite ends, found something or not
 

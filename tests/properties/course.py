@@ -56,22 +56,31 @@ class Course:
         self.over.add(position)  # its subject has gone on without it, or waits all the same
         self._settled.discard(position)
 
-    def begin(self, event: Event, attempt: int) -> None:
-        """Note a call, and whether it should not be made, or not yet, or not any more."""
+    def begin(self, event: Event, attempt: int, *, is_again: bool = False) -> None:
+        """Note a call, and whether it should not be made, or not yet, or not any more.
+
+        Args:
+            event: What it is about.
+            attempt: Its number.
+            is_again: Whether a transaction with calls may have come to nothing in this life, so
+                that it is made once more.
+        """
         position = event.position
         self.calls += 1
         self.require(not self.is_paused, f"called while paused: {position}")
         self.require(position not in self._settled, f"settled on record: {position}")
         self.require(attempt <= self.limit_of(position), f"too many attempts: {position}")
         if attempt == 1:
-            self.require(position not in self._firsts, f"two first calls: {position}")
+            is_new = is_again or position not in self._firsts
+            self.require(is_new, f"two first calls: {position}")
             self._firsts.add(position)
         else:
             call = (position, attempt)
-            self.require(call not in self._retries, f"an attempt made twice: {call}")
+            is_new = is_again or call not in self._retries
+            self.require(is_new, f"an attempt made twice: {call}")
             self._retries.add(call)
         if self._is_ordered and position not in self.redriven:
-            self._check_order(event)
+            self._check_order(event, is_again=is_again)
 
     def succeed(self, event: Event) -> None:
         """Note that a call succeeds."""
@@ -90,9 +99,10 @@ class Course:
         if not holds:
             self.broken.append(otherwise)
 
-    def _check_order(self, event: Event) -> None:
+    def _check_order(self, event: Event, *, is_again: bool) -> None:
         position, seen = event.position, self._seen[event.subject]
-        self.require(position >= self._last.get(event.subject, 0), f"went back: {position}")
+        goes_on = is_again or position >= self._last.get(event.subject, 0)
+        self.require(goes_on, f"went back: {position}")
         self._last[event.subject] = position
         if position not in seen:
             is_next = all(one < position and one in self.over for one in seen)

@@ -1,16 +1,12 @@
-"""A driver of SQLite whose process dies, stops or freezes at a given statement."""
+"""The driver of one process: it dies, stops, freezes or is cut off at a given statement."""
 
-import sqlite3
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
-
-from sqlalchemy import Engine, event
+from typing import ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
-How = Literal["crash before", "crash after", "stop", "freeze"]
+How = Literal["crash before", "crash after", "stop", "freeze", "fail before", "fail after"]
 
 
 class Killed(Exception):
@@ -18,17 +14,40 @@ class Killed(Exception):
 
 
 class End(NamedTuple):
-    """How a process ends.
+    """How a process ends, or what goes wrong in it.
 
     Attributes:
         at: The number of the statement at which it does; BEGIN, SAVEPOINT and COMMIT count too.
         how: In a crash neither what comes later nor the open transaction reaches the database;
             the statement itself does where the crash comes after it. To stop is to end in good
-            order. Who freezes does nothing more until thawed, and notices nothing.
+            order. Who freezes does nothing more until thawed, and notices nothing. Where the
+            statement fails, the transaction is lost and the process goes on; after the statement
+            means that it was carried out and nobody was told, be it a COMMIT.
     """
 
     at: int
     how: How
+
+
+class Wire(Protocol):
+    """A connection whose statements pass a driver.
+
+    Attributes:
+        HOLDS_UP: Whether an open transaction keeps out all other writers until its process ends.
+            A server ends the session of one that stands still.
+    """
+
+    HOLDS_UP: ClassVar[bool]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a transaction is open."""
+
+    def lose(self) -> None:
+        """Lose the open transaction as in a crash, which nobody can prevent."""
+
+    def make_error(self) -> Exception:
+        """Return what the driver of the database says when it has lost its connection."""
 
 
 class Driver:
@@ -41,28 +60,37 @@ class Driver:
         has_come: Whether the end has been reached.
         is_dead: Whether nothing of the process reaches the database any more.
         has_frozen: Whether another process may have taken over what this one still works on.
+        has_failed: Whether a statement has failed, so that work may be done again.
         statement: At which the end came.
+        wires: The connections to a server that there were.
     """
 
     def __init__(self, end: End | None = None) -> None:
         self.has_come = False
         self.is_dead = False
         self.has_frozen = False
+        self.has_failed = False
         self.statement = ""
+        self.wires: list[Wire] = []
         self._end = end
         self._number = 0
         self._lock = threading.Lock()
         self._thawed = threading.Event()
         self._thawed.set()
 
-    def drive(self, engine: Engine) -> None:
-        """Be the driver of all connections that ``engine`` opens from now on."""
-        event.listen(engine, "do_connect", self._choose)
+    def plan(self, end: End | None) -> None:
+        """Count the statements anew, up to another ``end``."""
+        with self._lock:
+            self._end, self._number = end, 0
+            self.has_come = self.has_failed = False
+            self.statement = ""
 
     def kill(self) -> None:
         """End the process here and now."""
         self.is_dead = self.has_come = True
         self._thawed.set()
+        for wire in list(self.wires):
+            wire.lose()
 
     def is_frozen(self) -> bool:
         """Whether the process is frozen by now; else it never will be."""
@@ -75,83 +103,61 @@ class Driver:
         """Let a frozen process go on as if nothing had happened."""
         self._thawed.set()
 
-    def carry_out(self, connection: "Connection", text: str, work: Callable[[], T]) -> T:
+    def carry_out(self, wire: Wire, text: str, work: Callable[[], T]) -> T:
         """Execute a statement, unless the process is dead before.
 
         Raises:
             Killed: It is dead, before or after. Its transaction is undone.
         """
-        how = self._count(text)
-        if text.startswith("BEGIN"):  # who froze within a transaction would hold up all others
+        how = self._count(wire, text)
+        is_first = text.startswith("BEGIN")
+        if how == "freeze":
+            self._leave_to_server()
+        if how == "freeze" or is_first:
             self._thawed.wait()
         if self.is_dead or how == "crash before":
-            self._die(connection)
+            self._die(wire)
+        if how == "fail before":
+            self._fail(wire)
         result = work()
         if how == "crash after":
-            self._die(connection)
+            self._die(wire)
+        if how == "fail after":
+            self._fail(wire)
         return result
 
-    def _count(self, text: str) -> How | None:
-        """Count a statement; how the process ends at it."""
+    def _count(self, wire: Wire, text: str) -> How | None:
+        """Count a statement; what happens at it."""
         with self._lock:
-            if self._end is None or text.startswith("PRAGMA"):
+            if self._end is None:
                 return None
             self._number += 1
-            is_due = self._number >= self._end.at and not self.has_come
-            if not is_due or (self._end.how == "freeze" and not text.startswith("BEGIN")):
+            if self._number < self._end.at:
                 return None
+            if self._end.how == "freeze" and wire.HOLDS_UP and not text.startswith("BEGIN"):
+                return None
+            how, self._end = self._end.how, None
             self.statement = text.partition("(")[0].strip()
-            if self._end.how == "freeze":
+            if how.startswith("fail"):
+                self.has_failed = True
+                return how
+            if how == "freeze":
                 self.has_frozen = True
                 self._thawed.clear()
             self.has_come = True
-            return self._end.how
+            return how
 
-    def _die(self, connection: "Connection") -> None:
+    def _leave_to_server(self) -> None:
+        """Lose what is under way: a server waits for some seconds only, which nobody has here."""
+        for wire in list(self.wires):
+            if wire.is_busy:
+                wire.lose()
+
+    def _die(self, wire: Wire) -> None:
         self.kill()
-        connection.undo()
+        wire.lose()
         raise Killed
 
-    def _choose(
-        self, _dialect: object, _record: object, _values: object, settings: dict[str, Any]
-    ) -> None:
-        settings["factory"] = partial(Connection, self)
-
-
-class Connection(sqlite3.Connection):
-    """A connection that asks its driver before each statement."""
-
-    def __init__(self, driver: Driver, *values: Any, **settings: Any) -> None:  # noqa: ANN401
-        super().__init__(*values, **settings)
-        self.driver = driver
-
-    def cursor(self, *_factory: object) -> sqlite3.Cursor:  # type: ignore[override]
-        """Return a cursor that asks too."""
-        return super().cursor(Cursor)
-
-    def commit(self) -> None:
-        """Commit, which is a statement like any other."""
-        if self.in_transaction:
-            self.driver.carry_out(self, "COMMIT", super().commit)
-
-    def undo(self) -> None:
-        """Lose the open transaction as in a crash, which nobody can prevent."""
-        super().rollback()
-
-
-class Cursor(sqlite3.Cursor):
-    """A cursor that asks the driver before each statement."""
-
-    connection: Connection
-
-    def execute(self, text: str, *values: Any) -> "Cursor":  # noqa: ANN401
-        """Execute one statement."""
-        work = partial(super().execute, text, *values)
-        self.connection.driver.carry_out(self.connection, text, work)
-        return self
-
-    def executemany(self, text: str, *values: Any) -> "Cursor":  # noqa: ANN401
-        """Execute a statement for several rows, as one."""
-        work = partial(super().executemany, text, *values)
-        self.connection.driver.carry_out(self.connection, text, work)
-        return self
+    def _fail(self, wire: Wire) -> None:
+        wire.lose()
+        raise wire.make_error()

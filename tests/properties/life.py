@@ -4,16 +4,19 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from sqlalchemy import event
+from sqlalchemy import text
 
 from router.clock import Clock
 from router.dispatcher import Dispatcher
+from router.errors import Unavailable
 from router.lane import LEASE_MICROS
 from router.log import EventLog
 from router.store import Store
 from tests.properties.clock import QuickClock
 from tests.properties.driver import Driver, End, Killed
+from tests.properties.grounds import hurry
 from tests.properties.scripted import Scripted
+from tests.properties.wires import drive
 from tests.waiting import until
 
 PATIENCE = 10.0  # seconds of real time in which a worker must come to its end
@@ -21,10 +24,10 @@ BREATH = 0.004  # seconds between two things that happen to a worker
 RENEW = 2_000_000  # microseconds
 
 # What the thread of the leases would do, by a clock that is quicker than any thread.
-PROLONG = """
-UPDATE lane SET expires_at = ?
+PROLONG = text("""
+UPDATE lane SET expires_at = :until
 WHERE owner = (SELECT id FROM worker ORDER BY started_at DESC LIMIT 1)
-"""
+""")
 
 
 class Life:
@@ -53,8 +56,8 @@ class Life:
         self._end = end
         self._renewed_at = clock.micros
         self._store = Store(url, clock=clock.seconds)
-        event.listen(self._store.engine, "connect", hurry)
-        self.driver.drive(self._store.engine)
+        hurry(self._store)
+        drive(self._store.engine, self.driver)
         self._dispatcher = Dispatcher(
             [plugin.live(name, self.driver) for name, plugin in plugins.items()],
             log=EventLog(self._store),
@@ -105,13 +108,19 @@ class Life:
 
     async def _go_on(self) -> None:
         later = self._clock.micros + LEASE_MICROS
-        await until(lambda: self._is_at_work() and self._clock.micros > later, seconds=PATIENCE)
+
+        def is_over() -> bool:
+            return self._is_at_work() and (self.driver.is_dead or self._clock.micros > later)
+
+        await until(is_over, seconds=PATIENCE)
 
     def _is_at_work(self) -> bool:
         if self._starting is None or not self._starting.done():
             return False
-        if self._starting.exception() is not None:
-            self._starting.result()
+        if isinstance(error := self._starting.exception(), Unavailable):
+            self.driver.kill()  # whoever cannot even start is done with
+        elif error is not None:
+            raise error
         return True
 
     def _stop(self) -> None:
@@ -123,7 +132,7 @@ class Life:
             self._store.close()
 
     async def _leave(self) -> None:
-        with suppress(Killed):
+        with suppress(Killed, Unavailable):
             if self._starting is not None:
                 await self._starting
         with suppress(Killed):
@@ -137,9 +146,4 @@ class Life:
 
     def _renew(self) -> None:
         with self._onlooker.store.writing() as connection:
-            connection.exec_driver_sql(PROLONG, (self._clock.micros + LEASE_MICROS,))
-
-
-def hurry(connection: object, _entry: object) -> None:
-    """Leave out what only a power cut would tell."""
-    connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]
+            connection.execute(PROLONG, {"until": self._clock.micros + LEASE_MICROS})

@@ -6,13 +6,13 @@ the rules lay down a plan, and all of it is carried out when the last rule has b
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from router.options import OnDead
 from tests.properties.driver import End, How
+from tests.properties.grounds import Ground
 from tests.properties.scripted import Ending, Kind
 from tests.properties.trial import Arrival, Command, Happening, Setting, Trial
 from tests.properties.world import make_world
@@ -20,7 +20,7 @@ from tests.properties.world import make_world
 ENDINGS: list[Ending] = ["fail", "fail", "again", "late", "interrupt", "ok", "reject", "die"]
 AT_LAST: list[Ending] = ["ok", "ok", "ok", "ok", "ok", "fail", "die"]
 KINDS: list[Kind] = ["plain", "async", "transactional"]
-HOWS: list[How] = ["crash before", "crash after", "stop"]
+HOWS: list[How] = ["crash before", "crash after", "stop", "fail before", "fail after"]
 ON_DEAD: list[OnDead] = ["release", "release", "hold"]
 
 numbers = st.integers(1, 40) | st.integers(20, 100)
@@ -51,9 +51,9 @@ settings_of_subscriptions = st.builds(
 class Machine(RuleBasedStateMachine):
     """One subscription, and what happens to it."""
 
-    def __init__(self, empty_database: Path) -> None:
+    def __init__(self, ground: Ground) -> None:
         super().__init__()
-        self._empty_database = empty_database
+        self._ground = ground
         self._setting: Setting | None = None
         self._steps: list[Callable[[Trial], None]] = []
 
@@ -92,7 +92,7 @@ class Machine(RuleBasedStateMachine):
         """Carry out the plan, check after each step, and at last leave all in peace."""
         if self._setting is None or sys.exc_info()[0] is not None:
             return  # Hypothesis has given this plan up
-        with make_world(self._empty_database) as world:
+        with make_world(self._ground) as world:
             trial = Trial(world, self._setting)
             for step in self._steps:
                 step(trial)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, text
 
 from router.claims import LIVE
 from router.events import Event
@@ -23,19 +23,19 @@ AND NOT EXISTS (SELECT 1 FROM intent NATURAL JOIN mine)
 AND NOT EXISTS (
     SELECT 1 FROM blocked NATURAL JOIN mine NATURAL JOIN subscription
     LEFT JOIN parked USING (subscription, run, position)
-    WHERE json_extract(options, '$.on_dead') <> 'hold' OR parked.state IS NULL
+    WHERE options NOT LIKE '%"on_dead":"hold"%' OR parked.state IS NULL
 )
 """
 ORPHANS = "SELECT * FROM attempt NATURAL LEFT JOIN parked_key WHERE is_parked IS NULL"
-PAUSED = "SELECT * FROM subscription WHERE name = ? AND state = 'paused'"
+PAUSED = "SELECT * FROM subscription WHERE name = :name AND state = 'paused'"
 OWNED = """
-SELECT * FROM lane WHERE (subscription, run) = (?, ?)
+SELECT * FROM lane WHERE (subscription, run) = (:name, :run)
 AND owner = (SELECT id FROM worker ORDER BY started_at DESC LIMIT 1)
 """
-ALONE = "SELECT * FROM attempt WHERE (subscription, run) = (?, ?) AND outcome = 'alone'"
-ASKED = "SELECT * FROM parked WHERE (subscription, run) = (?, ?) AND intent IS NOT NULL"
-EFFECTS = "SELECT position FROM effect WHERE (subscription, run) = (?, ?) ORDER BY rowid"
-LANES = "SELECT * FROM lane WHERE (subscription, run) = (?, ?) ORDER BY first_shard"
+ALONE = "SELECT * FROM attempt WHERE (subscription, run) = (:name, :run) AND outcome = 'alone'"
+ASKED = "SELECT * FROM parked WHERE (subscription, run) = (:name, :run) AND intent IS NOT NULL"
+EFFECTS = "SELECT position FROM effect WHERE (subscription, run) = (:name, :run) ORDER BY number"
+LANES = "SELECT * FROM lane WHERE (subscription, run) = (:name, :run) ORDER BY first_shard"
 
 
 class Record:
@@ -101,7 +101,7 @@ class Record:
             assert self._covered() & set(effects) <= settled, "an effect of what is not done"
 
     def _find_suspects(self) -> None:
-        self.suspects |= {row.position for row in self.select(ALONE, (self.name, self.run))}
+        self.suspects |= {row.position for row in self.select(ALONE)}
 
     def _check_parked(self, parked: Mapping[int, ParkedRow]) -> None:
         """Attempts stay within their limit, nobody is blamed for another, and rows are few."""
@@ -126,7 +126,7 @@ class Record:
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""
-        return bool(self.select(QUIET, {"name": self.name, "run": self.run}))
+        return bool(self.select(QUIET))
 
     def is_born(self) -> bool:
         """Whether there is such a run."""
@@ -134,11 +134,11 @@ class Record:
 
     def is_paused(self) -> bool:
         """Whether an operator has paused the subscription."""
-        return bool(self.select(PAUSED, (self.name,)))
+        return bool(self.select(PAUSED))
 
     def is_let_go(self) -> bool:
         """Whether the last worker owns no lane of the run."""
-        return not self.select(OWNED, (self.name, self.run))
+        return not self.select(OWNED)
 
     def parked(self) -> dict[int, ParkedRow]:
         """What is parked, by position."""
@@ -185,18 +185,18 @@ class Record:
 
     def effects(self) -> list[int]:
         """The positions of the events whose effects are there, in the order of the effects."""
-        return [row.position for row in self.select(EFFECTS, (self.name, self.run))]
+        return [row.position for row in self.select(EFFECTS)]
 
-    def select(
-        self, query: str, values: tuple[object, ...] | dict[str, object] = ()
-    ) -> list[Row[*tuple[Any, ...]]]:
-        """Return what ``query`` gives."""
+    def select(self, query: str) -> list[Row[*tuple[Any, ...]]]:
+        """Return what ``query`` gives for the run."""
+        asked = text(query)
+        values = {"name": self.name, "run": self.run}
         with self._log.store.reading() as connection:
-            return list(connection.exec_driver_sql(query, values))
+            return list(connection.execute(asked, values))
 
     def _asked(self) -> set[int]:
         """The positions of the dead letters that an operator wants redriven or discarded."""
-        return {row.position for row in self.select(ASKED, (self.name, self.run))}
+        return {row.position for row in self.select(ASKED)}
 
     def _covered(self) -> set[int]:
         """The positions of the events of all lanes that there are."""
@@ -204,7 +204,7 @@ class Record:
         return {event.position for lane in self._lanes() for event in _of_lane(lane, events)}
 
     def _lanes(self) -> list[Row[*tuple[Any, ...]]]:
-        return self.select(LANES, (self.name, self.run))
+        return self.select(LANES)
 
     def _behind(self, heads: Mapping[str, int]) -> set[int]:
         return {

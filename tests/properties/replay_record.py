@@ -49,7 +49,7 @@ class ReplayRecord(Record):
         """Check what holds whenever nobody is at work."""
         super().check()
         if self.find().state == CANCELLED and not self.is_born():
-            left = self.select(LEFT, {"run": self.run})
+            left = self.select(LEFT)
             assert left == [], f"still there of a cancelled replay: {left}"
 
     def find(self) -> Replay:

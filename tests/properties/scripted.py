@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from router.claims import LIVE
 from router.events import Event
@@ -23,6 +23,7 @@ Kind = Literal["plain", "async", "transactional"]
 Ending = Literal["ok", "fail", "again", "reject", "late", "interrupt", "die"]
 Scripts = Mapping[int, Sequence[Ending]]
 
+EFFECT = text("INSERT INTO effect (subscription, run, position) VALUES (:name, :run, :at)")
 DWELL = 0.002  # seconds of a call, so that those that must not meet would
 ERRORS: Mapping[Ending, Callable[[], BaseException]] = {
     "fail": lambda: ValueError("busy"),
@@ -76,8 +77,8 @@ class Scripted:
                     self._dawdle()
 
         def transactional(event: Event, context: Context, connection: Connection) -> None:
-            values = (context.subscription, run_of(event), event.position)
-            connection.exec_driver_sql("INSERT INTO effect VALUES (?, ?, ?)", values)
+            values = {"name": context.subscription, "run": run_of(event), "at": event.position}
+            connection.execute(EFFECT, values)
             plain(event, context)
 
         async def asynchronous(event: Event, context: Context) -> None:
@@ -120,7 +121,7 @@ class Process:
         key = event.subject if is_ordered else str(event.position)
         if not self._driver.has_frozen:
             course.require(key not in self._underway, f"two calls at once: {event.position}")
-            course.begin(event, context.attempt)
+            course.begin(event, context.attempt, is_again=self._driver.has_failed)
         self._underway.add(key)
         ending = self._plugin.choose(event)
         try:

@@ -1,13 +1,9 @@
 """Whatever is appended, and however it fails: positions have no gaps and no event comes twice."""
 
 import asyncio
-import shutil
-import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import cast
 
 from hypothesis import event as note
@@ -19,83 +15,59 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import func, select
 
 from router.errors import RouterError, StoreError, Unavailable
-from router.events import Draft, Entry, Notification
+from router.events import Draft, Entry
 from router.log import EventLog
 from router.rows import Appended
 from router.store import Store
 from router.writer import Writer
-from tests.entries import NOON
+from tests.properties.drafts import BAD, Key, bad_drafts, drafts, entries_of, key_of
+from tests.properties.driver import Driver, End, Killed
+from tests.properties.grounds import Ground, hurry
+from tests.properties.wires import drive, hang_up
 
-Key = tuple[object, ...]
-
-PATHS = ("$", "$.a", "$.b[0]")
-BAD = ("bad",)  # the natural key of what cannot be stored, and therefore is never known
+BAD_ENTRIES = entries_of(bad_drafts, least=1)
 STATEMENTS = 12  # more than an append of these sizes sends
 
-drafts = st.builds(
-    Draft,
-    path=st.sampled_from(PATHS),
-    type=st.sampled_from(["message", "sent", "other"]),
-    subtype=st.just("text"),
-    conversation=st.sampled_from(["ana", "bo", "", "\u00e9\U0001f600"]),
-    # Few, so that they meet again in this batch, in the next one, and in another body.
-    natural_key=st.none() | st.tuples(st.sampled_from("xyz"), st.sampled_from("12")),
-)
-bad_drafts = st.builds(
-    Draft,
-    path=st.sampled_from(["$", "nowhere"]),
-    type=st.just("other"),
-    subtype=st.sampled_from(["text", "\ud800", "a\0b"]),
-    # Where nothing else is wrong, it fails in the middle of the transaction: this time has no zone.
-    occurred_at=st.just(datetime(2026, 1, 1)),
-    natural_key=st.just(BAD),
-)
-
-
-def entries_of(found: st.SearchStrategy[Draft], *, least: int = 0) -> st.SearchStrategy[Entry]:
-    """Return entries of such drafts, some in the same body."""
-    notifications = st.builds(
-        Notification,
-        source=st.sampled_from(["wa", "other"]),
-        received_at=st.just(NOON),
-        headers=st.just({}),
-        body=st.sampled_from([b'{"a": 1}', b'{"b": [2]}', b"\xff", b'"\\ud800"']),
-    )
-    return st.builds(Entry, notifications, st.lists(found, min_size=least, max_size=4))
-
-
 batches = st.lists(entries_of(drafts), max_size=5)
-mixed_batches = st.lists(entries_of(drafts) | entries_of(bad_drafts, least=1), max_size=6)
-
-
-def key_of(entry: Entry, draft: Draft) -> Key:
-    """Return what tells an event from all others, in other words than the log's."""
-    if draft.natural_key is None:
-        return entry.notification.source, entry.notification.body, draft.path
-    return entry.notification.source, draft.natural_key
+mixed_batches = st.lists(entries_of(drafts) | BAD_ENTRIES, max_size=6)
+failures = st.builds(
+    End, st.integers(1, STATEMENTS), st.sampled_from(["fail before", "fail after"])
+)
+crashes = st.builds(
+    End, st.integers(1, STATEMENTS), st.sampled_from(["crash before", "crash after"])
+)
 
 
 class Log(RuleBasedStateMachine):
     """A log, and beside it a list of what must be in it."""
 
-    def __init__(self, empty_database: Path) -> None:
+    def __init__(self, ground: Ground) -> None:
         super().__init__()
-        self._folder = Path(mkdtemp(prefix="router-append-"))
-        shutil.copy(empty_database, self._folder / "router.db")
+        self._ground = ground
+        self._stack = ExitStack()
+        self._url = self._stack.enter_context(ground.laid())
         self._stored: list[tuple[Key, Draft, bytes]] = []
         self._notifications = 0
         self._open()
 
     def _open(self) -> None:
-        self._log = EventLog(Store(f"sqlite:///{self._folder / 'router.db'}"))
+        store = Store(self._url)
+        self._driver = Driver()
+        hurry(store)
+        drive(store.engine, self._driver)
+        self._log = EventLog(store)
+
+    def _close(self) -> None:
+        self._log.store.close()
+        self._ground.wait_until_gone(hang_up(self._driver))
 
     def teardown(self) -> None:
         """Close the log and throw it away."""
-        self._log.store.close()
-        shutil.rmtree(self._folder)
+        self._close()
+        self._stack.close()
 
     def _expect(self, entry: Entry) -> tuple[tuple[int, ...], int]:
         """Append an entry to the list; which positions it must get, and how many are known."""
@@ -130,7 +102,7 @@ class Log(RuleBasedStateMachine):
         again = self._log.append(entries)
         assert all(not one.positions for one in again)
 
-    @rule(good=batches, bad=entries_of(bad_drafts, least=1), at=st.integers(0, 5))
+    @rule(good=batches, bad=BAD_ENTRIES, at=st.integers(0, 5))
     def append_what_is_bad(self, good: list[Entry], bad: Entry, at: int) -> None:
         """A bad entry undoes the batch that it is in."""
         try:
@@ -150,21 +122,42 @@ class Log(RuleBasedStateMachine):
                 assert isinstance(result, Appended)
                 self._check([entry], [result])
 
-    @rule(entries=batches.filter(bool), number=st.integers(1, STATEMENTS))
-    def break_off(self, entries: list[Entry], number: int) -> None:
-        """The database fails at some statement, or at the commit: nothing is left of it."""
-        with Breaking(self._log, at=number) as breaking:
-            try:
-                told = self._log.append(entries)
-            except (Unavailable, sqlite3.OperationalError):
-                note(f"broke off at: {breaking.text[:20]}")
-                return
+    @rule(entries=batches.filter(bool), end=failures)
+    def break_off(self, entries: list[Entry], end: End) -> None:
+        """A statement fails, or the commit, or only its answer is lost: all is there, or nothing.
+
+        Whoever appends again is told what is there by now.
+        """
+        self._driver.plan(end)
+        try:
+            told = self._log.append(entries)
+        except Unavailable:
+            self._note_end(entries, end)
+            told = self._log.append(entries)
+        self._driver.plan(None)
         self._check(entries, told)
+
+    @rule(entries=batches.filter(bool), end=crashes)
+    def crash(self, entries: list[Entry], end: End) -> None:
+        """The process dies at some statement: another one finds all of it, or nothing."""
+        self._driver.plan(end)
+        try:
+            self._check(entries, self._log.append(entries))
+        except Killed:
+            self._note_end(entries, end)
+        self._driver.kill()
+        self.reopen()
+
+    def _note_end(self, entries: Sequence[Entry], end: End) -> None:
+        note(f"{end.how}: {self._driver.statement[:20]}")
+        if self._driver.statement == "COMMIT" and end.how.endswith("after"):
+            for entry in entries:
+                self._expect(entry)
 
     @rule()
     def reopen(self) -> None:
         """Close the log and open it again."""
-        self._log.store.close()
+        self._close()
         self._open()
 
     @invariant()
@@ -192,35 +185,6 @@ class Log(RuleBasedStateMachine):
         assert counts == [self._notifications, len(self._stored), 0]
 
 
-class Breaking:
-    """Lets the database fail once, at the statement of that number or at the commit."""
-
-    def __init__(self, log: EventLog, *, at: int) -> None:
-        self._engine = log.store.engine
-        self._left = at
-        self.text = ""
-
-    def __enter__(self) -> "Breaking":
-        """Begin to count."""
-        event.listen(self._engine, "before_cursor_execute", self._count)
-        event.listen(self._engine, "commit", self._commit)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Leave the database alone again."""
-        event.remove(self._engine, "before_cursor_execute", self._count)
-        event.remove(self._engine, "commit", self._commit)
-
-    def _count(self, _connection: Connection, _cursor: object, text: str, *_others: object) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.text = text
-            raise sqlite3.OperationalError("disk I/O error")
-
-    def _commit(self, connection: Connection) -> None:
-        self._count(connection, None, "COMMIT")
-
-
 async def write_all(log: EventLog, entries: Sequence[Entry]) -> list[Appended | BaseException]:
     """Append through a writer, all at once."""
     writer = Writer(log)
@@ -233,10 +197,9 @@ async def write_all(log: EventLog, entries: Sequence[Entry]) -> list[Appended | 
     return results
 
 
-def test_appending(empty_database: Path) -> None:
+def test_appending(ground: Ground) -> None:
     """Invariants 1 and 2 hold under batches, duplicates, bad rows, rollbacks and reopening."""
-    tries = settings.default.max_examples // 2 if settings.default else 25
     run_state_machine_as_test(
-        cast("type[Log]", partial(Log, empty_database)),
-        settings=settings(max_examples=tries, stateful_step_count=15),
+        cast("type[Log]", partial(Log, ground)),
+        settings=settings(max_examples=settings().max_examples // 2, stateful_step_count=15),
     )

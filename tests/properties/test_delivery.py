@@ -1,7 +1,6 @@
 """However handlers fail and workers die: nothing is lost, doubled on record, or out of order."""
 
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from router.options import OnDead
 from tests.properties.driver import End
+from tests.properties.grounds import Ground
 from tests.properties.machine import HOWS, KINDS, ON_DEAD, Machine, arrivals, commands
 from tests.properties.scripted import Kind
 from tests.properties.trial import Arrival, Command, Setting, Trial
@@ -26,11 +26,11 @@ TRIES = settings().max_examples
     end=st.builds(End, st.integers(18, 60), st.sampled_from(HOWS)),
 )
 def test_a_worker_may_die_over_a_failing_event(
-    empty_database: Path, kind: Kind, failures: int, behind: int, end: End
+    ground: Ground, kind: Kind, failures: int, behind: int, end: End
 ) -> None:
     """Whenever a worker dies over an event that fails, no attempt at it or behind it is lost."""
     setting = Setting(kind, lanes=1, concurrency=1, attempts=3)
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = Trial(world, setting)
         trial.let(Arrival("a", ["fail"] * failures))
         for _ in range(behind):
@@ -53,13 +53,13 @@ def test_a_worker_may_die_over_a_failing_event(
     concurrency=st.sampled_from([1, 4]),
 )
 def test_what_kills_its_process_is_set_aside(
-    empty_database: Path, kind: Kind, others: list[str], at: int, lanes: int, concurrency: int
+    ground: Ground, kind: Kind, others: list[str], at: int, lanes: int, concurrency: int
 ) -> None:
     """An event that kills each process it is handed to is found, and blames no other."""
     setting = Setting(kind, lanes=lanes, concurrency=concurrency)
     arrivals = [Arrival(one) for one in others]
     arrivals.insert(at, Arrival("a", then="die"))
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = Trial(world, setting)
         for arrival in arrivals:
             trial.let(arrival)
@@ -75,11 +75,11 @@ def test_what_kills_its_process_is_set_aside(
     end=st.sampled_from([End(500, "stop"), End(30, "crash after")]),
 )
 def test_a_lease_may_be_lost(
-    empty_database: Path, kind: Kind, events: list[Arrival], at: int, end: End
+    ground: Ground, kind: Kind, events: list[Arrival], at: int, end: End
 ) -> None:
     """Who goes on with a lane that another has taken over, without knowing, leaves no trace."""
     setting = Setting(kind, lanes=1, concurrency=2, attempts=3)
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = Trial(world, setting)
         for event in events:
             trial.let(event)
@@ -97,7 +97,7 @@ def test_a_lease_may_be_lost(
     on_dead=st.sampled_from(ON_DEAD),
 )
 def test_operators_may_act_at_any_time(
-    empty_database: Path,
+    ground: Ground,
     kind: Kind,
     failures: list[int],
     first: list[Command],
@@ -106,7 +106,7 @@ def test_operators_may_act_at_any_time(
 ) -> None:
     """What is paused is left alone, and dead letters are dealt with as asked, and once."""
     setting = Setting(kind, lanes=1, concurrency=2, attempts=2, on_dead=on_dead)
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = Trial(world, setting)
         for conversation, count in zip("abca", failures, strict=False):
             trial.let(Arrival(conversation, ["fail"] * count))
@@ -121,9 +121,9 @@ def test_operators_may_act_at_any_time(
         trial.rest()
 
 
-def test_delivery(empty_database: Path) -> None:
+def test_delivery(ground: Ground) -> None:
     """Invariants 4 to 9, 11 and 13 hold, whatever fails, dies, is lost or done by operators."""
     run_state_machine_as_test(
-        cast("type[Machine]", partial(Machine, empty_database)),
+        cast("type[Machine]", partial(Machine, ground)),
         settings=settings(max_examples=TRIES // 5, stateful_step_count=6),
     )

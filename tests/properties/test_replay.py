@@ -1,13 +1,12 @@
 """Whatever dies or is halted, a replay gives what live delivery gave, and leaves that alone."""
 
-from pathlib import Path
-
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.replay_states import CANCELLED, DONE
 from tests.properties.driver import End
+from tests.properties.grounds import Ground
 from tests.properties.machine import HOWS, KINDS
 from tests.properties.replay_record import Action
 from tests.properties.replay_trial import Happening, ReplayTrial, Steering, Stretch
@@ -60,7 +59,7 @@ def make_stretches(happenings: st.SearchStrategy[Happening]) -> st.SearchStrateg
     after=calls,
 )
 def test_a_cancelled_replay_is_heard_of_no_more(
-    empty_database: Path,
+    ground: Ground,
     setting: Setting,
     past: list[Arrival],
     count: int,
@@ -70,7 +69,7 @@ def test_a_cancelled_replay_is_heard_of_no_more(
 ) -> None:
     """Halted at any time, replays call nothing; cancelled, they leave nothing but live delivery."""
     setting = msgspec.structs.replace(setting, attempts=2 * FURTHER)
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = ReplayTrial(world, setting, past)
         for _ in range(count):
             trial.start()
@@ -98,7 +97,7 @@ def test_a_cancelled_replay_is_heard_of_no_more(
     late=st.lists(arrivals, min_size=1, max_size=8),
 )
 def test_no_subject_is_handled_twice_at_a_time(
-    empty_database: Path,
+    ground: Ground,
     setting: Setting,
     past: list[Arrival],
     firsts: list[int],
@@ -108,7 +107,7 @@ def test_no_subject_is_handled_twice_at_a_time(
     late: list[Arrival],
 ) -> None:
     """Live events and replays of one subject take turns: never are there two calls at a time."""
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = ReplayTrial(world, setting, past)
         for first in firsts:
             trial.start(first=first, rate=rate, concurrency=concurrency)
@@ -127,7 +126,7 @@ def test_no_subject_is_handled_twice_at_a_time(
     late=st.lists(arrivals | halts, max_size=6),
 )
 def test_a_replay_gives_what_live_delivery_gave(
-    empty_database: Path,
+    ground: Ground,
     setting: Setting,
     past: list[Arrival],
     unread: list[Arrival],
@@ -138,7 +137,7 @@ def test_a_replay_gives_what_live_delivery_gave(
 
     It may be halted and may overtake live delivery: that goes on from where it is, and misses none.
     """
-    with make_world(empty_database) as world:
+    with make_world(ground) as world:
         trial = ReplayTrial(world, setting, past)
         old = trial.compare()
         for arrival in unread:

@@ -1,10 +1,7 @@
 """A wake-up that is lost delays nothing by more than the poll."""
 
 import asyncio
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +15,7 @@ from router.options import Options
 from router.store import Store
 from tests.bench import HandClock
 from tests.entries import append_messages
+from tests.properties.grounds import Ground
 from tests.subscribers import make_subscription
 from tests.waiting import until
 
@@ -55,13 +53,12 @@ async def deliver_untold(
     lanes=st.integers(1, 2),
 )
 def test_a_lost_wake_up_costs_no_more_than_the_poll(
-    empty_database: Path, chunks: list[str], lanes: int
+    ground: Ground, chunks: list[str], lanes: int
 ) -> None:
     """Whoever is never told that events have come finds them within one poll."""
-    with TemporaryDirectory(prefix="router-delivery-") as folder:
+    with ground.laid() as url:
         clock = HandClock()
-        path = shutil.copy(empty_database, folder)
-        store = Store(f"sqlite:///{path}", clock=clock.seconds)
+        store = Store(url, clock=clock.seconds)
         try:
             asyncio.run(deliver_untold(EventLog(store), clock, chunks, lanes))
         finally:

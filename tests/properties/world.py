@@ -1,52 +1,39 @@
 """A database that watches itself, a clock, and one worker after the other."""
 
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import contextmanager
 
 from hypothesis import event as note
-from sqlalchemy import event
 
 from router.lane import LEASE_MICROS
 from router.log import EventLog
 from router.store import Store
 from tests.properties.clock import QuickClock
 from tests.properties.driver import End
-from tests.properties.life import Life, hurry
+from tests.properties.grounds import Ground, hurry
+from tests.properties.life import Life
 from tests.properties.scripted import Scripted
-
-# What may never be on record is noted by the database itself, and what handlers write is kept.
-RULES = """
-CREATE TABLE effect (subscription TEXT, run INTEGER, position INTEGER);
-CREATE TABLE broken (what TEXT);
-CREATE VIEW parked_key AS SELECT subscription, run, position, 1 AS is_parked FROM parked;
-CREATE TRIGGER lanes_go_on BEFORE UPDATE ON lane
-WHEN NEW.checkpoint < OLD.checkpoint OR NEW.epoch < OLD.epoch BEGIN
-    INSERT INTO broken VALUES ('a lane went back to ' || NEW.checkpoint);
-END;
-CREATE TRIGGER attempts_go_on BEFORE UPDATE ON parked
-WHEN NEW.attempts < OLD.attempts BEGIN
-    INSERT INTO broken VALUES ('fewer attempts at ' || NEW.position);
-END;
-"""
+from tests.properties.wires import hang_up
 
 
 class World:
     """Where workers live and die.
+
+    Args:
+        ground: What it stands on.
+        url: Of its database there.
 
     Attributes:
         clock: What all of them go by.
         log: The log, for those who only look on.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, ground: Ground, url: str) -> None:
+        self._ground = ground
         self.clock = QuickClock()
         self._url = url
         store = Store(url, clock=self.clock.operators_seconds)
-        event.listen(store.engine, "connect", hurry)
+        hurry(store)
         self.log = EventLog(store)
         self._life: Life | None = None
         self._frozen: Life | None = None
@@ -77,11 +64,13 @@ class World:
         self._life = life
         has_come = life.run(is_done, meanwhile)
         self._life = None
-        if has_come and end is not None:
+        if life.driver.statement and end is not None:
             note(f"{end.how}: {life.driver.statement}")
         if life.driver.has_frozen:
             self.bury()
             self._frozen = life
+        else:
+            self._wait_until_gone(life)
         return has_come
 
     def thaw(self) -> None:
@@ -90,27 +79,29 @@ class World:
         if life is not None:
             note("thawed")
             life.thaw()
+            self._wait_until_gone(life)
 
     def bury(self) -> None:
         """Let the frozen worker, if there is one, die without having been thawed."""
         life, self._frozen = self._frozen, None
         if life is not None:
             life.bury()
+            self._wait_until_gone(life)
 
     def close(self) -> None:
         """Let go of the database."""
         self.bury()
         self.log.store.close()
 
+    def _wait_until_gone(self, life: Life) -> None:
+        self._ground.wait_until_gone(hang_up(life.driver))
+
 
 @contextmanager
-def make_world(empty_database: Path) -> Iterator[World]:
+def make_world(ground: Ground) -> Iterator[World]:
     """Make a world whose database watches itself."""
-    with TemporaryDirectory(prefix="router-delivery-") as folder:
-        path = shutil.copy(empty_database, folder)
-        with closing(sqlite3.connect(path)) as connection:
-            connection.executescript(RULES)
-        world = World(f"sqlite:///{path}")
+    with ground.laid() as url:
+        world = World(ground, url)
         try:
             yield world
         finally:

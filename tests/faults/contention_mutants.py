@@ -1,0 +1,56 @@
+"""Changes that each leave out one lock, so that the tests of contention prove they can fail."""
+
+from collections.abc import Mapping, Sequence
+
+from tests.faults.delivery_mutants import Change
+
+LOCKED = ".with_for_update(skip_locked=True)"
+
+MUTANTS: Mapping[str, Sequence[Change]] = {
+    "appends do not take turns": [
+        Change("head.py", "return query.with_for_update()", "return query")
+    ],
+    "two may steer at a time": [
+        Change(
+            "postgresql.py",
+            '_tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")',
+            '_tell(connection, "SELECT 1")',
+        )
+    ],
+    "appends wait for who steers": [
+        Change("store.py", "alone and lasting and not appending", "alone and lasting")
+    ],
+    "claims are not locked": [
+        Change("claims.py", "query.with_for_update(of=lane, skip_locked=True)", "query")
+    ],
+    "claims wait": [
+        Change("claims.py", "of=lane, skip_locked=True", "of=lane"),
+    ],
+    "renewing waits for owners": [
+        Change("lanes.py", f"mine{LOCKED}", "mine.with_for_update()"),
+    ],
+    "commands take what is written to": [
+        Change("unowned.py", f"query.where(is_free){LOCKED}", "query.where(is_free)"),
+    ],
+    "rest does not last": [
+        Change("rest.py", "mine.with_for_update()", "mine"),
+    ],
+    "last lanes do not see each other": [
+        Change("replay_runs.py", "this.with_for_update()", "this"),
+    ],
+    "counts overwrite each other": [
+        Change("replay_counts.py", "where(this).with_for_update()", "where(this)"),
+    ],
+    "owners do not see what others carry out": [
+        Change("intents.py", "query.with_for_update() if locking else query", "query"),
+    ],
+    "lanes are claimed while they are switched": [
+        Change("rebuild_record.py", "query = query.with_for_update()", "pass"),
+    ],
+    "lanes are struck off while they are written to": [
+        Change("replay_lanes.py", f"free{LOCKED}", "free"),
+    ],
+    "what was committed is done again": [
+        Change("ledger.py", "raise  # done again", "await self._sleep(PATIENCE)  # done again"),
+    ],
+}
