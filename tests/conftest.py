@@ -29,6 +29,13 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked with ``engines`` on these alone, the nearest mark counts."""
+    mark = metafunc.definition.get_closest_marker("engines")
+    if mark is not None and "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", mark.args, indirect=True)
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of sample notifications with their expected events, beside the repository."""

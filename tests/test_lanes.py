@@ -25,7 +25,7 @@ from tests.owners import (
     subscription_of,
 )
 
-EVERYTHING = Options(start="beginning")
+EVERYTHING = Options(start="beginning", lanes=1)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.owners import (
     workers_of,
 )
 
-EVERYTHING = Options(start="beginning")
+EVERYTHING = Options(start="beginning", lanes=1)
 
 
 @pytest.fixture
