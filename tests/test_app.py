@@ -25,6 +25,9 @@ from tests.records import read_checkpoint, read_lanes
 from tests.samples import as_body, onprem_text, text_message
 from tests.waiting import until
 
+# One engine is enough: what is tested is how the parts are joined; some of it on each engine.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 class Plugin:
     """A plugin that notes what happens to it.
