@@ -20,9 +20,7 @@ _ENDING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # PostgreSQL takes several statements at once. What parts none: texts, names and comments.
-_WHOLE = re.compile(
-    r"'(?:[^']|'')*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/", re.DOTALL
-)
+_WHOLE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _METHODS = ("commit", "rollback", "close", "invalidate")
 
 

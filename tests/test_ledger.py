@@ -45,7 +45,7 @@ class Desk:
         roster.enrol(["crm", "audit"])
         self._lanes = Lanes(store, worker=roster.worker)
         event.listen(store.engine, "commit", self._note_commit)
-        roster.declare("crm", {}, Options(start="beginning"))
+        roster.declare("crm", {}, Options(start="beginning", lanes=1))
         self.parking = Parking(store.tables)
 
     def open(self) -> Ledger:
@@ -251,6 +251,7 @@ def test_a_ledger_without_its_lane_writes_nothing(desk: Desk) -> None:
     assert (desk.recorded(), desk.blocked(), desk.told) == ((0, "[]"), {}, [])
 
 
+@pytest.mark.engines("sqlite")
 def test_a_database_that_does_not_answer_is_waited_for(database: str) -> None:
     """While another process holds the database, a write is tried again, then done in full."""
     store = Store(f"{database}?timeout=0.01")
