@@ -15,9 +15,12 @@ SAVEPOINT = "router_event"  # of the one event that a handler is called with
 # What would end the transaction or the savepoint, behind any comments.
 _ENDING = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-    r"(?:BEGIN|COMMIT|END|ABORT|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO)|.*\brouter_event)\b",
+    r"(?:BEGIN|START|COMMIT|END|ABORT|PREPARE\s+TRANSACTION"
+    r"|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO)|.*\brouter_event)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# PostgreSQL takes several statements at once. What parts none: texts, names and comments.
+_WHOLE = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _METHODS = ("commit", "rollback", "close", "invalidate")
 
 
@@ -94,8 +97,15 @@ class Lent:
         *_more: object,
     ) -> tuple[str, object]:
         if self._is_lent:
-            if _ENDING.match(statement):
+            if any(_ENDING.match(one) for one in _part(statement)):
                 self._refuse()
             if self._rename is not None:
                 statement = self._rename(statement)
         return statement, parameters
+
+
+def _part(statement: str) -> list[str]:
+    """Return ``statement``, and behind it those that follow it within the same text."""
+    if ";" not in statement:
+        return [statement]
+    return [statement, *_WHOLE.sub(" ", statement).split(";")[1:]]

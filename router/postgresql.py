@@ -104,10 +104,14 @@ def _read_threshold(url: URL) -> dict[str, object]:
 
 def _check(connection: object, entry: ConnectionPoolEntry) -> None:
     """Refuse a server that does not keep what it is given, once for each connection to it."""
-    with connection.cursor() as cursor:  # type: ignore[attr-defined]  # a driver's connection
-        cursor.execute(_SETTINGS)
-        _require_settings(*cursor.fetchone())
-    connection.rollback()  # type: ignore[attr-defined]
+    try:
+        with connection.cursor() as cursor:  # type: ignore[attr-defined]  # a driver's connection
+            cursor.execute(_SETTINGS)
+            _require_settings(*cursor.fetchone())
+        connection.rollback()  # type: ignore[attr-defined]
+    except BaseException:
+        connection.close()  # type: ignore[attr-defined]
+        raise
 
 
 _SETTINGS = (

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 
+from msgspec import structs
 from sqlalchemy import delete, update
 
 from router.clock import Clock
@@ -99,6 +100,7 @@ class Bench:
         self.given_up: list[int] = []
         self.breaker: list[bool] = []
         self.looks = 0
+        options = structs.replace(options, lanes=1)
         store = Store(store.engine, clock=self.clock.seconds)
         self.log = EventLog(store)
         self._store = store

@@ -29,6 +29,13 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a database on each engine, or on those that its nearest mark names."""
+    if "engine_name" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("engines")
+        metafunc.parametrize("engine_name", databases.ENGINES if mark is None else mark.args)
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of sample notifications with their expected events, beside the repository."""
@@ -62,10 +69,10 @@ def postgres_database(postgres: Server) -> Iterator[str]:
     postgres.drop(name)
 
 
-@pytest.fixture(params=databases.ENGINES)
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def database(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty log of this test's own, on each engine in turn."""
-    if request.param == "sqlite":
+    if engine_name == "sqlite":
         return databases.copy(request.getfixturevalue("empty_database"), tmp_path)
     url: str = request.getfixturevalue("postgres_database")
     databases.reset(url)

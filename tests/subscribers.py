@@ -6,8 +6,8 @@ from router.handlers import make_handlers, make_implementation
 from router.options import Options, RetryOptions
 from router.subscriptions import Subscription
 
-# Born at the beginning, and tried again at once.
-EAGER = Options(start="beginning", retry=RetryOptions(first=0.001, factor=1, jitter=False))
+# Born at the beginning, in one lane, and tried again at once.
+EAGER = Options(start="beginning", lanes=1, retry=RetryOptions(first=0.001, factor=1, jitter=False))
 
 
 def make_subscription(

@@ -9,6 +9,9 @@ from router.errors import ConfigError
 from router.hookspecs import hookimpl
 from tests.posting import StubSource
 
+# One engine is enough: what is tested is what is made of settings, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 class Crm:
     """A plugin."""

@@ -20,6 +20,9 @@ from tests.subscribers import make_subscription
 from tests.waiting import until
 from tests.workshop import MakeWorkshop, Workshop
 
+# One engine is enough: what is tested is who waits for whom, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
+
 REPLAYING = Replaying(4, "a test")
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from router.batches import SECONDS, WANTED_SECONDS, Attempt, Batch, Record
 from router.errors import Unavailable
@@ -22,7 +22,7 @@ Handle = Callable[[Event, Connection], None]
 def write_alias(connection: Connection, event: Event) -> None:
     """Have an effect that can be had once only."""
     insert = "INSERT INTO alias VALUES ('', :contact, '')"
-    connection.exec_driver_sql(insert, {"contact": str(event.position)})
+    connection.execute(text(insert), {"contact": str(event.position)})
 
 
 class Calls:

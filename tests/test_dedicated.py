@@ -1,6 +1,7 @@
 """Tests of `router.dedicated`: one connection, lent out again and again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ class Set:
         opened: How many.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.engine = create_engine(f"sqlite:///{path}")
+    def __init__(self, path: Path, *, most: int = 1) -> None:
+        self.engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
         self.opened = 0
-        self.dedicated = Dedicated(self.engine, set_up=self._count)
+        self.dedicated = Dedicated(self.engine, set_up=self._count, most=most)
 
     def _count(self, connection: Connection) -> None:
         connection.exec_driver_sql("SELECT 1")
@@ -89,6 +90,31 @@ def test_it_is_closed_when_it_is_back(made: Set) -> None:
         assert third is first
     made.dedicated.close()
     assert first.closed
+
+
+def test_as_many_are_kept_as_agreed(tmp_path: Path) -> None:
+    """Those who borrow at the same time have one each; what is beyond the most is not kept."""
+    made = Set(tmp_path / "some.db", most=2)
+    with made.dedicated.lent() as one, made.dedicated.lent() as two, made.dedicated.lent() as three:
+        assert len({one, two, three}) == made.opened == 3
+    with made.dedicated.lent() as first, made.dedicated.lent() as second:
+        assert {first, second} < {one, two, three}
+    assert made.opened == 3
+    assert [one.closed, two.closed, three.closed].count(True) == 1
+    made.dedicated.close()
+    assert first.closed
+    assert second.closed
+
+
+def test_a_failure_ends_one_alone(tmp_path: Path) -> None:
+    """The other ones that are kept serve whoever comes next."""
+    made = Set(tmp_path / "some.db", most=2)
+    with made.dedicated.lent() as one, suppress(KeyError):
+        fail(made.dedicated)
+    with made.dedicated.lent() as next_one:
+        assert next_one is one
+    assert made.opened == 2
+    made.dedicated.close()
 
 
 def fail(dedicated: Dedicated) -> None:

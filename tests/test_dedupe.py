@@ -201,6 +201,7 @@ def test_for_ever_is_for_ever(store: Store, clock: StillClock) -> None:
     assert remembered(log) == [4, 0]
 
 
+@pytest.mark.engines("sqlite")
 def test_a_key_costs_about_thirty_bytes(log: EventLog) -> None:
     """What `router.dedupe` says of its cost is so."""
     table = log.store.tables.dedupe_a

@@ -15,6 +15,9 @@ from tests.entries import append, append_messages, make_entry
 from tests.loops import in_loop
 from tests.waiting import until
 
+# One engine is enough: what is tested is the order of calls, not SQL; some of it on each engine.
+pytestmark = pytest.mark.engines("sqlite")
+
 EAGER = Options(start="beginning")
 
 

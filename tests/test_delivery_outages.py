@@ -17,6 +17,9 @@ from tests.records import read_parked, read_state
 from tests.subscribers import make_subscription
 from tests.waiting import until
 
+# One engine is enough: what is tested is the breaker, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
+
 CONCURRENCY = 10
 RETRY = RetryOptions(first=10, factor=1, jitter=False)
 OPTIONS = Options(start="beginning", concurrency=CONCURRENCY, retry=RETRY)

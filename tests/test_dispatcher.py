@@ -6,7 +6,7 @@ import time
 from random import Random
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, text, update
 
 from router.events import Event
 from router.log import EventLog
@@ -466,7 +466,7 @@ async def test_a_paused_subscription_is_not_delivered(log: EventLog, recorder: R
 def insert_alias(connection: Connection, event: Event) -> None:
     """Have an effect that may be had once only."""
     insert = "INSERT INTO alias VALUES (:channel, :contact, '')"
-    connection.exec_driver_sql(insert, {"channel": event.channel, "contact": event.id})
+    connection.execute(text(insert), {"channel": event.channel, "contact": event.id})
 
 
 def count_aliases(store: Store) -> int:

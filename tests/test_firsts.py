@@ -1,7 +1,7 @@
 """Tests of `router.firsts`: an event is handed over, and parked where that fails."""
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from router.events import Event
 from router.options import Options, RetryOptions
@@ -103,7 +103,7 @@ class Writer:
         """Have an effect."""
         self.calls.append(event.position)
         insert = "INSERT INTO alias VALUES ('', :contact, '')"
-        connection.exec_driver_sql(insert, {"contact": str(event.position)})
+        connection.execute(text(insert), {"contact": str(event.position)})
         if event.position in self._failing:
             raise ValueError("busy")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from router.errors import StoreError
-from router.gate import Gate
+from router.gate import Gate, OpenGate
 
 
 class Visitors:
@@ -121,5 +121,35 @@ def test_a_thread_that_writes_cannot_begin_to_write() -> None:
     gate = Gate()
     with gate.turn(), pytest.raises(StoreError, match="`connection`"), gate.turn(appending=True):
         pass
+    with gate.turn():
+        assert gate.waiting == 0
+
+
+@pytest.mark.parametrize("appending", [False, True])
+def test_an_open_gate_lets_all_through_at_once(*, appending: bool) -> None:
+    """Several threads are inside together, and nobody waits or is waited for."""
+    gate = OpenGate()
+    together = threading.Barrier(4)
+
+    def visit() -> tuple[int, bool]:
+        with gate.turn(appending=appending):
+            together.wait(10)
+            return gate.waiting, gate.is_append_waiting
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [one.result() for one in [pool.submit(visit) for _ in range(4)]]
+    assert found == [(0, False)] * 4
+
+
+def test_an_open_gate_refuses_whoever_is_inside() -> None:
+    """What a thread wrote within its own transaction would be committed by itself: it is told so.
+
+    Afterwards it may come again, also where it has failed.
+    """
+    gate = OpenGate()
+    with gate.turn(), pytest.raises(StoreError, match="`connection`"), gate.turn(appending=True):
+        pass
+    with pytest.raises(KeyError), gate.turn():
+        raise KeyError
     with gate.turn():
         assert gate.waiting == 0

@@ -1,5 +1,7 @@
 """Tests of `router.intake`: what a delivery reads of the log, and how much of it at a time."""
 
+import pytest
+
 from router.clock import Clock
 from router.events import EventType
 from router.filters import Filter
@@ -10,6 +12,9 @@ from tests.entries import append, append_messages, make_entry
 from tests.loops import in_loop
 from tests.subscribers import make_subscription
 from tests.workshop import MakeWorkshop, Workshop
+
+# One engine is enough: what is tested is what is taken from pages, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
 
 LEAST = int(WINDOW * SHARE)  # events for which there must be room
 

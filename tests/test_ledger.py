@@ -252,6 +252,7 @@ def test_a_ledger_without_its_lane_writes_nothing(desk: Desk) -> None:
     assert (desk.recorded(), desk.blocked(), desk.told) == ((0, "[]"), {}, [])
 
 
+@pytest.mark.engines("sqlite")
 def test_a_database_that_does_not_answer_is_waited_for(database: str) -> None:
     """While another process holds the database, a write is tried again, then done in full."""
     store = Store(f"{database}?timeout=0.01")

@@ -61,6 +61,10 @@ def test_no_method_ends_the_transaction(
         "ROLLBACK TO router_event",
         'ROLLBACK TRANSACTION TO SAVEPOINT "router_event"',
         "SAVEPOINT router_event",
+        "START TRANSACTION",
+        "PREPARE TRANSACTION 'later'",
+        "SELECT 1; COMMIT",
+        "SELECT ';', $$;$$ AS \";\"; /* ; */\n ROLLBACK; BEGIN",
     ],
 )
 def test_no_statement_ends_the_transaction(connection: Connection, statement: str) -> None:
@@ -89,7 +93,7 @@ def test_a_handler_has_savepoints_of_its_own(connection: Connection) -> None:
     assert effects(connection) == ["earlier", "kept"]
 
 
-@pytest.mark.parametrize("text", ["commit", "rollback", "end", "/* */ COMMIT"])
+@pytest.mark.parametrize("text", ["commit", "rollback", "end", "/* */ COMMIT", "1; COMMIT"])
 def test_what_is_only_written_of_is_let_through(connection: Connection, text: str) -> None:
     """A statement is judged by what it does, not by what it holds."""
     with Lent(connection) as lent, lent.lending():

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+import pytest
+
 from router.events import Event
 from router.lines import PlainQueue
 from router.options import Options
@@ -12,6 +14,9 @@ from tests.loops import in_loop
 from tests.subscribers import EAGER, make_subscription
 from tests.waiting import until
 from tests.workshop import MakeWorkshop, Workshop
+
+# One engine is enough: what is tested is the order of calls, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
 
 
 class Handler:

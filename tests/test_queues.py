@@ -17,6 +17,9 @@ from tests.subscribers import EAGER, make_subscription
 from tests.waiting import until
 from tests.workshop import MakeWorkshop, Workshop
 
+# One engine is enough: what is tested is the order of calls, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 def add_all(shop: Workshop, queue: AsyncQueue | BatchQueue, conversations: Sequence[str]) -> None:
     """Append messages, and let the queue have them."""

@@ -12,6 +12,9 @@ from tests.loops import in_loop
 from tests.posting import StubSource, ask
 from tests.receiving import LIMIT, TOKEN, assert_problem, only, running, signature, stored, whatsapp
 
+# One engine is enough: what is tested is HTTP; some of it on each engine.
+pytestmark = pytest.mark.engines("sqlite")
+
 # Taking.
 
 

@@ -11,6 +11,9 @@ from tests.loops import in_loop
 from tests.posting import StubSource, ask
 from tests.receiving import assert_problem, only, running
 
+# One engine is enough: what is tested is HTTP.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 def fail(*_asked: object) -> Sequence[Draft]:
     """Raise what nobody foresaw."""

@@ -15,6 +15,9 @@ from tests.loops import in_loop
 from tests.posting import StubSource
 from tests.receiving import LIMIT, running, stored
 
+# One engine is enough: what is tested is HTTP.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 async def exchange(address: str, *parts: bytes) -> bytes:
     """Send raw bytes and return all that comes back until the server closes."""

@@ -21,6 +21,9 @@ from tests.records import read_lanes
 from tests.subscribers import make_subscription
 from tests.waiting import until
 
+# One engine is enough: what is tested is the pace of calls, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
+
 NAMES = [f"c{number}" for number in range(12)]
 LONG = 1_000.0  # seconds between two calls, at the rates below
 

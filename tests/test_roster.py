@@ -26,7 +26,7 @@ from tests.owners import (
     workers_of,
 )
 
-EVERYTHING = Options(start="beginning")
+EVERYTHING = Options(start="beginning", lanes=1)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def lanes(store: Store, roster: Roster) -> Lanes:
 def test_a_subscription_is_born_at_the_end_of_the_log(store: Store, roster: Roster) -> None:
     """With start "now" it gets what comes after the newest event there is."""
     append_messages(EventLog(store), "abc")
-    roster.declare("crm", {}, Options(start="now"))
+    roster.declare("crm", {}, Options(start="now", lanes=1))
     assert subscription_of(store, "crm")["start_position"] == 3
     assert lanes_of(store) == [(0, SHARDS - 1, 3, "[]")]
 
@@ -58,7 +58,7 @@ def test_a_subscription_is_born_at_the_end_of_the_log(store: Store, roster: Rost
 def test_a_subscription_is_born_at_the_beginning(store: Store, roster: Roster) -> None:
     """With start "beginning" it gets everything that is in the log."""
     append_messages(EventLog(store), "abc")
-    roster.declare("crm", {}, Options(start="beginning"))
+    roster.declare("crm", {}, EVERYTHING)
     assert subscription_of(store, "crm")["start_position"] == 0
     assert lanes_of(store) == [(0, SHARDS - 1, 0, "[]")]
 

@@ -12,6 +12,9 @@ from router import Router, RouterError
 from router.errors import SchemaError
 from router.serving import serving
 
+# One engine is enough: what is tested is the server.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 def get(address: str, path: str) -> int:
     """The status of the answer to a GET."""

@@ -21,6 +21,9 @@ from tests.entries import append_messages
 from tests.subscribers import make_subscription
 from tests.waiting import until
 
+# One engine is enough: what is tested is how handlers are called, not SQL.
+pytestmark = pytest.mark.engines("sqlite")
+
 # Policies.
 
 

@@ -14,6 +14,9 @@ from tests.entries import append_messages
 from tests.subscribers import make_subscription
 from tests.workshop import MakeWorkshop, Workshop
 
+# One engine is enough: what is tested is decided in Python.
+pytestmark = pytest.mark.engines("sqlite")
+
 RETRY = RetryOptions(first=10, factor=2, cap=3600, attempts=3, give_up_after=100, jitter=False)
 OPTIONS = Options(start="beginning", retry=RETRY)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from router.agenda import Agenda
 from router.attempts import Attempts
 from router.breaker import SUBJECTS, Breaker
@@ -45,7 +47,7 @@ class Workshop:
         clock = Clock(now=lambda: self.clock.micros, sleep=self.clock.sleep, random=lambda: 0.5)
         self.breaker = Breaker(now=clock.now, on_change=self.note_change)
         roster = Roster(store, pid=1)
-        roster.declare(subscription.name, {}, subscription.options)
+        roster.declare(subscription.name, {}, structs.replace(subscription.options, lanes=1))
         lanes = Lanes(store, worker=roster.worker)
         (lane,) = lanes.claim([subscription.name])
         parking = Parking(store.tables)

@@ -17,6 +17,9 @@ from tests.cli.conftest import Run
 from tests.cli.coreapps import Operator, operating
 from tests.hosted import Parrot, hosted, routing
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 SETTINGS = """
 [sources.core]
 adapter = "whatsapp"

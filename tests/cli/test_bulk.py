@@ -6,6 +6,9 @@ from router.log import EventLog
 from tests.cli.conftest import Run
 from tests.entries import append, make_entry
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 PRUNE = ("db", "prune", "--older-than", "0s")
 
 

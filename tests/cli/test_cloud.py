@@ -9,6 +9,9 @@ from tests.cli.conftest import Result, Run
 from tests.graph import ACCOUNT, CALLBACK, NUMBER, TOKEN, Graph
 from tests.hosted import hosted, routing
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 SETTINGS = """
 [sources.wa]
 adapter = "whatsapp"

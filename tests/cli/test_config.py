@@ -6,6 +6,9 @@ import pytest
 
 from tests.cli.conftest import Run
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 SETTINGS = """
 max_body = "1MiB"
 [sources.wa]

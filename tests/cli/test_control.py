@@ -14,6 +14,9 @@ from tests.entries import append, append_messages, make_entry
 from tests.histories import park, subscribe
 from tests.records import read_checkpoint, read_lanes
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 def give_back(log: EventLog, lane: Lane) -> None:
     """Do what a worker does with a lane of a paused subscription."""

@@ -11,6 +11,9 @@ import pytest
 from tests.cli.conftest import Result, Run
 from tests.cli.coreapps import Operator, operating
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 @pytest.fixture
 def operator(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:

@@ -12,6 +12,9 @@ from router.testing.certificates import make_certificate
 from tests.cli.conftest import Run
 from tests.cli.coreapps import Operator, operating
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 SETTINGS = """
 [sources.core]
 adapter = "whatsapp"

@@ -8,6 +8,9 @@ import pytest
 from router import migrate
 from tests.cli.conftest import Run
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 Patch = pytest.MonkeyPatch
 
 KEEPER = """

@@ -7,6 +7,9 @@ from tests.cli.conftest import Run
 from tests.entries import append, append_messages, make_entry
 from tests.histories import park, subscribe
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 FIELDS = ["subscription", "position", "type", "subject", "attempts", "error", "parked_at"]
 
 

@@ -19,6 +19,9 @@ from router.cli.simulation import Ending
 from router.errors import RouterError
 from tests.cli.conftest import Run, Start
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 TITLES = [
     "A router at work",
     "1  A customer writes",

@@ -10,6 +10,9 @@ from router.log import EventLog
 from tests.cli.conftest import Result, Run, Start
 from tests.entries import NOON, append, append_messages, make_entry
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 FIELDS = ["position", "id", "type", "subtype", "source", "channel", "subject", "external_id"]
 FIELDS += ["occurred_at", "received_at", "notification_id", "path", "payload"]
 

@@ -11,6 +11,9 @@ import pytest
 from router.cli import router
 from tests.cli.conftest import Run, command
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 GROUPS = ["config", "db", "dead", "events", "plugins", "replay", "subscriptions", "workers"]
 
 

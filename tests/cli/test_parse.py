@@ -9,6 +9,9 @@ import pytest
 from tests import samples
 from tests.cli.conftest import Run
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 FIELDS = ["position", "id", "type", "subtype", "source", "channel", "subject", "external_id"]
 FIELDS += ["occurred_at", "received_at", "notification_id", "path", "payload"]
 ASSIGNED = ("position", "id", "source", "received_at", "notification_id")  # by the log alone

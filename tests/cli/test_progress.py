@@ -13,6 +13,9 @@ from tests.entries import append_messages
 from tests.histories import end_replay, start_replay, subscribe
 from tests.owners import set_state
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 @pytest.fixture
 def full(log: EventLog) -> EventLog:

@@ -7,6 +7,9 @@ from tests.cli.conftest import Run
 from tests.entries import append, make_entry
 from tests.histories import settle, subscribe
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 
 @pytest.fixture
 def full(log: EventLog) -> EventLog:

@@ -9,6 +9,9 @@ from router.replay import Replays
 from tests.cli.conftest import Run, Start
 from tests.entries import append, append_messages, make_entry
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 MODEL = """
 from router import hookimpl
 from sqlalchemy import Column, Integer, MetaData, Table

@@ -10,6 +10,9 @@ from router.reparsing import BATCH
 from tests.cli.conftest import Run
 from tests.reparsed import fill, make_body, make_stored, read_flags
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 PLUGIN = """
 from router import hookimpl
 from tests.posting import StubSource

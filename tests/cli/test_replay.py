@@ -11,6 +11,9 @@ from tests.cli.conftest import Run, Start
 from tests.entries import NOON, append, make_entry
 from tests.histories import end_replay, start_replay, subscribe
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 FIELDS = ["id", "subscription", "state", "from", "to", "total", "done", "failed", "rate"]
 POLICIES = {"message": "allow", "sent": "skip", "error": "refuse"}
 

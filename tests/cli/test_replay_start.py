@@ -15,6 +15,9 @@ from tests.cli.conftest import Run
 from tests.entries import append, make_entry
 from tests.histories import start_replay, subscribe
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 POLICIES = {"message": "allow", "sent": "skip"}
 START = ("replay", "start", "crm")
 NEW = (*START, "--new", "--plugins-dir", ".")

@@ -7,6 +7,9 @@ import pytest
 from router.cli.selection import parse_moment, take
 from tests.cli.conftest import Run
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 

@@ -28,6 +28,9 @@ from router.testing.certificates import make_certificate
 from router.testing.shop import identify
 from tests.cli.conftest import Result, Run, Start, command
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 SECRET = "made-up"
 SETTINGS = f"""\
 [sources.wa]

@@ -1,9 +1,14 @@
 """Tests of `router subscriptions`: how far each has come, and what holds it up."""
 
+import pytest
+
 from router.log import EventLog
 from tests.cli.conftest import Run
 from tests.entries import append_messages
 from tests.histories import park, settle, subscribe
+
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
 
 FIELDS = ["name", "checkpoint", "head", "lag", "lag_seconds", "retrying", "blocked", "dead"]
 FIELDS += ["state", "last_error"]

@@ -4,11 +4,16 @@ import json
 import signal
 from itertools import islice
 
+import pytest
+
 from router.cli.tail import find_start, follow
 from router.filters import Filter
 from router.log import EventLog
 from tests.cli.conftest import Start
 from tests.entries import NOON, append, append_messages, make_entry
+
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
 
 
 def test_events_are_followed_as_they_come(log: EventLog) -> None:

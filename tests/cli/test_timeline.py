@@ -11,6 +11,9 @@ from tests import samples
 from tests.cli.conftest import Run
 from tests.plugins.timelines import at, handle, make_events
 
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
+
 SUBJECT = f"{samples.NUMBER}:{samples.CUSTOMER}"
 
 

@@ -1,8 +1,13 @@
 """Tests of `router workers`: the processes that deliver."""
 
+import pytest
+
 from router.log import EventLog
 from router.roster import Roster
 from tests.cli.conftest import Run
+
+# One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
+pytestmark = pytest.mark.engines("sqlite")
 
 
 def test_workers_are_listed(log: EventLog, run: Run) -> None:

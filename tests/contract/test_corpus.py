@@ -15,6 +15,9 @@ from tests.plugins.corpus import FOLDER, Row, read_rows
 from tests.plugins.test_whatsapp_corpus import DEVIATIONS, expected_kind
 from tests.posting import ask
 
+# One engine is enough: what is tested is the adapter.
+pytestmark = pytest.mark.engines("sqlite")
+
 ROWS = read_rows()
 MALFORMED = ("other", "malformed")
 # What the log assigns, and only the log.

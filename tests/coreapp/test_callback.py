@@ -13,6 +13,9 @@ from router.plugins.whatsapp import WhatsAppAdapter
 from router.serving import serving
 from router.sources import Source
 
+# One engine is enough: what is tested is HTTP.
+pytestmark = pytest.mark.engines("sqlite")
+
 PASSWORD = "a/b c%:@!ü"
 
 

@@ -18,6 +18,9 @@ from router.log import EventLog
 from router.plugins.whatsapp import WhatsApp, WhatsAppAdapter
 from tests.entries import NOON
 
+# One engine is enough: what is tested is the adapter.
+pytestmark = pytest.mark.engines("sqlite")
+
 VERSION = WhatsAppAdapter.version
 SETS = Path(__file__).parent / "golden"
 SET = SETS / f"whatsapp-{VERSION}"

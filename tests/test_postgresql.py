@@ -1,0 +1,340 @@
+"""Tests of `router.postgresql`: whom it connects to, and how its transactions wait."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from router import postgresql
+from router.errors import StoreError, Unavailable
+from router.store import Store
+from tests.clusters import Server
+from tests.storing import add, count, write
+
+pytestmark = pytest.mark.engines("postgresql")
+
+SETTINGS = (
+    "lock_timeout",
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+    "synchronous_commit",
+)
+
+
+def read_settings(connection: Connection) -> dict[str, str]:
+    """Return how this very transaction waits, as the server has it."""
+    shown = {name: f"SHOW {name}" for name in SETTINGS}
+    return {name: connection.exec_driver_sql(ask).scalar_one() for name, ask in shown.items()}
+
+
+@pytest.fixture
+def host(database: str) -> Iterator[Engine]:
+    """An engine that somebody else has made."""
+    engine = create_engine(database)
+    yield engine
+    engine.dispose()
+
+
+# Whom it connects to.
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ("140012, 'UTF8', 'on', 'on'", "PostgreSQL 14 is older than 15"),
+        ("150000, 'LATIN1', 'on', 'on'", "encoded in LATIN1.*ENCODING 'UTF8'"),
+        ("180006, 'UTF8', 'off', 'on'", "runs with fsync off"),
+        ("180006, 'UTF8', 'on', 'off'", "runs with full_page_writes off"),
+        ("180006, 'UTF8', 'off', 'off'", "fsync and full_page_writes off"),
+    ],
+)
+def test_a_server_that_does_not_keep_what_it_is_given_is_refused(
+    database: str, host: Engine, monkeypatch: pytest.MonkeyPatch, settings: str, reason: str
+) -> None:
+    """Whoever made the engine; the message says what is wrong, and nobody stays connected."""
+    monkeypatch.setattr(postgresql, "_SETTINGS", f"SELECT {settings}")
+    with pytest.raises(StoreError, match=reason):
+        Store(host)
+    store = Store(database)
+    with pytest.raises(StoreError, match=reason), store.reading():
+        pass
+    store.close()
+    host.dispose()
+    with psycopg.connect(database.replace("+psycopg", "")) as connection:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        assert connection.execute(others).fetchone() == (1,)
+
+
+def test_a_database_of_another_encoding_is_refused(postgres: Server) -> None:
+    """Events are in Unicode, and not all of it would go in."""
+    name = postgres.make()
+    postgres.drop(name)
+    with create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT").connect() as admin:
+        admin.execute(
+            text(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        )
+        admin.engine.dispose()
+    store = Store(postgres.url(name))
+    with pytest.raises(StoreError, match="LATIN1"):
+        store.require_current()
+    store.close()
+    postgres.drop(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql+psycopg2://host/log", r"write postgresql\+psycopg://"),
+        ("postgresql+asyncpg://host/log", r"write postgresql\+psycopg://"),
+        ("postgresql+psycopg://host/log?prepare_threshold=often", "a number or none, not 'often'"),
+        ("postgresql+psycopg://host/log?prepare_threshold=-1", "a number or none"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(url: str, reason: str) -> None:
+    """It is told how to write it, before anything connects."""
+    with pytest.raises(StoreError, match=reason):
+        Store(url)
+
+
+def test_an_engine_of_another_driver_is_refused() -> None:
+    """Errors and settings are read as this one driver has them."""
+    engine: Any = SimpleNamespace(driver="pg8000")
+    with pytest.raises(StoreError, match="pg8000: the log uses psycopg"):
+        postgresql.require_durable(engine)
+
+
+@pytest.mark.parametrize(
+    ("options", "threshold", "seconds", "name"),
+    [
+        ("", 5, "2", "notification-router"),
+        ("?prepare_threshold=none", None, "2", "notification-router"),
+        ("?prepare_threshold=0&connect_timeout=9&application_name=mine", 0, "9", "mine"),
+    ],
+)
+def test_the_url_may_say_how_to_connect(
+    database: str, options: str, threshold: int | None, seconds: str, name: str
+) -> None:
+    """What it says overrules what is usual, and the rest stays."""
+    engine = postgresql.open_engine(make_url(database + options), create=False)
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        found = driver.info.get_parameters()
+        assert driver.prepare_threshold == threshold
+    assert (found["connect_timeout"], found["application_name"]) == (seconds, name)
+    assert found["tcp_user_timeout"] == "3000"
+    engine.dispose()
+
+
+def test_a_hosts_engine_is_left_as_it_was(host: Engine) -> None:
+    """Its connections begin and end transactions as before, and it stays open."""
+    store = Store(host)
+    write(store, "a")
+    assert count(store) == 1
+    store.close()
+    with host.connect() as connection:
+        assert connection.get_isolation_level() == "READ COMMITTED"
+        add(connection, store, "b")
+        connection.rollback()
+        assert read_settings(connection)["synchronous_commit"] == "on"
+    assert count(store) == 1
+    store.close()
+
+
+# How its transactions wait.
+
+
+def test_each_kind_of_transaction_waits_in_its_own_way(store: Store) -> None:
+    """An append for the shortest; an owner's handlers for locks as long as they like."""
+    with store.writing(appending=True) as connection:
+        append = read_settings(connection)
+    with store.writing(lasting=False) as connection:
+        owner = read_settings(connection)
+    with store.writing(lasting=False, idle=30) as connection:
+        computing = read_settings(connection)
+    with store.writing() as connection:
+        steering = read_settings(connection)
+    with store.writing(alone=False) as connection:
+        lease = read_settings(connection)
+    assert [tuple(found.values()) for found in (append, owner, computing, steering, lease)] == [
+        ("2s", "5s", "1s", "on"),
+        ("0", "0", "4s", "off"),
+        ("0", "0", "30s", "off"),
+        ("6s", "0", "4s", "on"),
+        ("0", "0", "4s", "on"),
+    ]
+
+
+def test_settings_end_with_their_transaction(store: Store) -> None:
+    """A session is handed on as it was: a pooler may give it to somebody else."""
+    for lasting in (True, False):
+        for word in ("COMMIT", "ROLLBACK"):
+            with store.writing(appending=lasting, lasting=lasting) as connection:
+                inside = read_settings(connection)
+                connection.exec_driver_sql(word)
+                outside = read_settings(connection)
+            assert inside != outside
+            assert tuple(outside.values()) == ("0", "0", "0", "on")
+
+
+@pytest.mark.parametrize(
+    ("usual", "lasting"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
+def test_a_commit_that_is_to_last_waits_for_the_disk(
+    database: str, usual: str, lasting: str
+) -> None:
+    """Whatever is usual at that server; where that is more than the disk, it stays so."""
+    store = Store(f"{database}?options=-csynchronous_commit%3D{usual}")
+    for appending in (True, False):
+        with store.writing(appending=appending) as connection:
+            assert read_settings(connection)["synchronous_commit"] == lasting
+    store.close()
+
+
+def test_a_reader_sees_one_state_and_changes_nothing(store: Store) -> None:
+    """What is committed meanwhile is not seen, and the server refuses what writes."""
+    with store.reading() as connection:
+        before = connection.execute(text("SELECT count(*) FROM worker")).scalar_one()
+        write(store, "a")
+        after = connection.execute(text("SELECT count(*) FROM worker")).scalar_one()
+        assert (before, after) == (0, 0)
+        with pytest.raises(DBAPIError, match="read-only"):
+            add(connection, store, "b")
+    assert count(store) == 1
+
+
+def test_an_append_does_not_wait_for_the_head_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who locked it may have frozen: a provider is told to come again."""
+    monkeypatch.setattr(postgresql, "APPEND_LOCK", 0.05)
+    locking = text("SELECT position FROM head FOR UPDATE")
+
+    def append() -> None:
+        with store.writing(appending=True) as connection:
+            connection.execute(locking)
+
+    with store.engine.connect() as other:
+        other.execute(locking)
+        with pytest.raises(Unavailable, match="lock timeout"):
+            append()
+    append()
+
+
+def test_whoever_stands_still_is_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that froze loses its transaction, and finds that out when it goes on."""
+    monkeypatch.setattr(postgresql, "APPEND_IDLE", 0.05)
+    gone = text("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = :pid")
+
+    def freeze() -> None:
+        with store.writing(appending=True) as connection, store.engine.connect() as other:
+            backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            while not other.execute(gone, {"pid": backend}).scalar_one():
+                other.rollback()
+            add(connection, store, "a")
+
+    with pytest.raises(Unavailable):
+        freeze()
+    assert count(store) == 0
+
+
+@pytest.mark.parametrize("is_other_log", [False, True])
+def test_what_is_to_be_alone_waits_for_its_like(store: Store, *, is_other_log: bool) -> None:
+    """Of two processes that steer one log the second waits, as long as it is the same log."""
+    prefix = "other_" if is_other_log else ""
+    other = Store(store.engine, table_prefix=prefix)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+
+    def steer() -> None:
+        with other.writing():
+            pass
+
+    with ThreadPoolExecutor(1) as thread:
+        with store.writing():
+            second = thread.submit(steer)
+            with store.engine.connect() as looking:
+                while not (second.done() or looking.execute(waiting).scalar_one()):
+                    looking.rollback()
+            assert second.done() is is_other_log
+        second.result(10)
+    other.close()
+
+
+def test_a_connection_that_was_ended_is_replaced(store: Store) -> None:
+    """One transaction fails when the server has let go of its session; the next one goes on."""
+    write(store, "a")
+    with store.engine.connect() as other:
+        other.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    with pytest.raises(Unavailable):
+        write(store, "b")
+    write(store, "c")
+    assert count(store) == 2
+
+
+# What an error says.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UniqueViolation,
+        errors.NotNullViolation,
+        errors.NumericValueOutOfRange,
+        errors.UntranslatableCharacter,
+        errors.SyntaxError,
+        errors.UndefinedColumn,
+        errors.CardinalityViolation,
+        errors.FeatureNotSupported,
+        errors.ProgramLimitExceeded,
+    ],
+)
+def test_what_a_row_is_at_fault_for_is_explained_by_nothing(error: type[psycopg.Error]) -> None:
+    """It would fail again, however long one waits."""
+    assert postgresql.explain(DBAPIError("INSERT", {}, error("no"))) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.SerializationFailure,
+        errors.DeadlockDetected,
+        errors.LockNotAvailable,
+        errors.QueryCanceled,
+        errors.AdminShutdown,
+        errors.CannotConnectNow,
+        errors.DiskFull,
+        errors.TooManyConnections,
+        errors.ReadOnlySqlTransaction,
+        errors.IdleInTransactionSessionTimeout,
+        errors.InvalidPassword,
+        errors.InsufficientPrivilege,
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+    ],
+)
+def test_what_the_server_is_at_fault_for_is_explained(error: type[psycopg.Error]) -> None:
+    """In the driver's own words, the first line of them: the others may hold what was written."""
+    found = DBAPIError("INSERT", {"a": "secret"}, error("not now\nDETAIL: secret"))
+    assert postgresql.explain(found) == "not now"
+
+
+def test_an_error_without_words_has_its_name() -> None:
+    """Better than nothing."""
+    found = DBAPIError("INSERT", {}, psycopg.OperationalError())
+    assert postgresql.explain(found) == "OperationalError"
+
+
+def test_a_table_that_is_missing_is_advice(store: Store) -> None:
+    """It comes of a database that was not brought to this version."""
+    with pytest.raises(Unavailable, match="`router db upgrade`"), store.reading() as connection:
+        connection.exec_driver_sql("SELECT * FROM nothing")
