@@ -82,7 +82,7 @@ def site(postgres: Server) -> Iterator[Site]:
 def append(log: EventLog) -> None:
     """Append one message."""
     notification = Notification("wa", datetime.now(UTC), {}, b'{"text":"Hello"}')
-    draft = Draft(path="$", type="message", subtype="text", channel="42", subject="42:1")
+    draft = Draft(path="$", type="message", subtype="text", channel="42", conversation="1")
     log.append([Entry(notification, [draft])])
 
 
