@@ -1,4 +1,4 @@
-"""The page on PostgreSQL keeps its word: a server takes its SQL, and its users can do their work."""
+"""The page on PostgreSQL keeps its word: a server takes its SQL, its users do their work."""
 
 import re
 from collections.abc import Iterator
@@ -116,6 +116,8 @@ async def test_each_user_can_do_its_work_and_no_more(site: Site) -> None:
     async with router:
         await until(lambda: [event.subject for event in seen] == ["42:1"])
 
-    with psycopg.connect(site.url("app").replace("+psycopg", "")) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("ALTER TABLE router.head ADD COLUMN x int")
+    with (
+        psycopg.connect(site.url("app").replace("+psycopg", "")) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("ALTER TABLE router.head ADD COLUMN x int")

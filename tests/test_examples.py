@@ -80,7 +80,7 @@ def test_units_of_receiver_and_worker_differ_in_the_command_alone() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
-    """systemd finds nothing wrong with a unit whose command is installed."""
+    """Systemd finds nothing wrong with a unit whose command is installed."""
     text = (EXAMPLES / name).read_text("utf-8")
     (tmp_path / name).write_text(text.replace("/opt/router/bin/router", sys.executable))
 
@@ -141,7 +141,7 @@ def test_the_probe_of_the_image_tells_alive_from_not(status: int, code: int) -> 
     asked: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  # the name that the server looks for
+        def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(status)
             self.end_headers()

@@ -7,14 +7,20 @@ from router.errors import StoreError, Unavailable
 from router.store import Store
 
 
-def test_a_statement_that_a_pooler_left_behind_is_no_fault_of_a_row(postgres_database: str) -> None:
-    """A session that holds another one's prepared statement is "not now": nothing is stored."""
-    store = Store(f"{postgres_database}?prepare_threshold=1")
-    with pytest.raises(Unavailable, match="already exists"), store.writing() as connection:
+def use_a_session_of_another(store: Store) -> None:
+    """Execute a statement often enough to be prepared, where its name is taken."""
+    with store.writing() as connection:
         for number in range(100):
             connection.exec_driver_sql(f"PREPARE _pg3_{number} AS SELECT 1")
         for _ in range(3):
             connection.execute(text("SELECT 1"))
+
+
+def test_a_statement_that_a_pooler_left_behind_is_no_fault_of_a_row(postgres_database: str) -> None:
+    """A session that holds another one's prepared statement is "not now": nothing is stored."""
+    store = Store(f"{postgres_database}?prepare_threshold=1")
+    with pytest.raises(Unavailable, match="already exists"):
+        use_a_session_of_another(store)
     store.close()
 
 
