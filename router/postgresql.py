@@ -41,9 +41,9 @@ _WAIT_FOR_DISK = (
 )
 
 # By how SQLSTATE begins: what a row or a statement has brought about, whatever the server's state;
-# but for a table or a permission that is missing.
+# but for a table or a permission that is missing, or a statement that a pooler has left behind.
 _FAULTS = ("0A", "21", "22", "23", "42", "54")
-_STATES = ("42P01", "42501")
+_STATES = ("42P01", "42501", "42P05")
 
 
 def open_engine(url: URL, *, create: bool) -> Engine:
@@ -97,9 +97,9 @@ def _read_threshold(url: URL) -> dict[str, object]:
         return {}
     if text == "none":
         return {"prepare_threshold": None}
-    if isinstance(text, str) and text.isdecimal():
+    if isinstance(text, str) and text.isdecimal() and int(text) > 0:  # several at once cannot be
         return {"prepare_threshold": int(text)}
-    raise StoreError(f"prepare_threshold is a number or none, not {text!r}")
+    raise StoreError(f"prepare_threshold is a number from 1 on, or none, not {text!r}")
 
 
 def _check(connection: object, entry: ConnectionPoolEntry) -> None:

@@ -29,8 +29,8 @@ SETTINGS = (
 
 def read_settings(connection: Connection) -> dict[str, str]:
     """Return how this very transaction waits, as the server has it."""
-    shown = {name: f"SHOW {name}" for name in SETTINGS}
-    return {name: connection.exec_driver_sql(ask).scalar_one() for name, ask in shown.items()}
+    shown = postgresql.ask(connection, [(f"SHOW {name}", ()) for name in SETTINGS])
+    return {name: str(value) for name, [(value,)] in zip(SETTINGS, shown, strict=True)}
 
 
 @pytest.fixture
@@ -92,8 +92,11 @@ def test_a_database_of_another_encoding_is_refused(postgres: Server) -> None:
     [
         ("postgresql+psycopg2://host/log", r"write postgresql\+psycopg://"),
         ("postgresql+asyncpg://host/log", r"write postgresql\+psycopg://"),
-        ("postgresql+psycopg://host/log?prepare_threshold=often", "a number or none, not 'often'"),
-        ("postgresql+psycopg://host/log?prepare_threshold=-1", "a number or none"),
+        (
+            "postgresql+psycopg://host/log?prepare_threshold=often",
+            "a number from 1 on, or none, not 'often'",
+        ),
+        ("postgresql+psycopg://host/log?prepare_threshold=-1", "a number from 1 on, or none"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused(url: str, reason: str) -> None:
@@ -114,7 +117,7 @@ def test_an_engine_of_another_driver_is_refused() -> None:
     [
         ("", 5, "2", "notification-router"),
         ("?prepare_threshold=none", None, "2", "notification-router"),
-        ("?prepare_threshold=0&connect_timeout=9&application_name=mine", 0, "9", "mine"),
+        ("?prepare_threshold=9&connect_timeout=9&application_name=mine", 9, "9", "mine"),
     ],
 )
 def test_the_url_may_say_how_to_connect(
@@ -338,3 +341,29 @@ def test_a_table_that_is_missing_is_advice(store: Store) -> None:
     """It comes of a database that was not brought to this version."""
     with pytest.raises(Unavailable, match="`router db upgrade`"), store.reading() as connection:
         connection.exec_driver_sql("SELECT * FROM nothing")
+
+
+# Prepared statements.
+
+
+def use_a_session_of_another(store: Store) -> None:
+    """Execute a statement often enough to be prepared, where its name is taken."""
+    with store.writing() as connection:
+        for number in range(100):
+            connection.exec_driver_sql(f"PREPARE _pg3_{number} AS SELECT 1")
+        for _ in range(3):
+            connection.execute(text("SELECT 1"))
+
+
+def test_a_statement_that_a_pooler_left_behind_is_no_fault_of_a_row(database: str) -> None:
+    """A session that holds another one's prepared statement is "not now": nothing is stored."""
+    store = Store(f"{database}?prepare_threshold=1")
+    with pytest.raises(Unavailable, match="already exists"):
+        use_a_session_of_another(store)
+    store.close()
+
+
+def test_statements_are_not_prepared_at_their_first_use() -> None:
+    """What is sent in one go to open a transaction cannot be: 0 is refused, not met later."""
+    with pytest.raises(StoreError, match="prepare_threshold is a number from 1 on, or none"):
+        Store("postgresql+psycopg://router@127.0.0.1/events?prepare_threshold=0")
