@@ -22,7 +22,7 @@ plugins_dir = ["handlers"]
 adapter = "whatsapp"
 verification = "none"
 """
-LIMIT = 60.0  # seconds that a start or an end may take: far more than it needs
+LIMIT = 300.0  # seconds that a start or an end may take: far more than it needs
 
 
 @dataclass(frozen=True, slots=True)
