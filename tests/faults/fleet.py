@@ -22,7 +22,7 @@ plugins_dir = ["handlers"]
 adapter = "whatsapp"
 verification = "none"
 """
-LIMIT = 60.0  # seconds that a start or an end may take: far more than it needs
+LIMIT = 300.0  # seconds that a start or an end may take: far more than it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,23 @@ class Member:
         folder: In which.
         said: The file that it writes what it has to say to.
         port: Where it listens; None where it does not.
+        environ: Of it, beside that of this process.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, *, said: Path, port: int | None
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        said: Path,
+        port: int | None,
+        environ: Mapping[str, str],
     ) -> None:
         self.said = said
         self._command = command
         self._folder = folder
         self._port = port
+        self._environ = {**os.environ, **environ}
         self._begin = 0  # of what this life has said
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,7 +94,9 @@ class Member:
         """Start it; it need not be ready when this returns."""
         with self.said.open("ab") as output:
             self._begin = output.tell()
-            self._process = subprocess.Popen(self._command, cwd=self._folder, stderr=output)
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, stderr=output, env=self._environ
+            )
 
     def wait_ready(self) -> None:
         """Wait until it receives or delivers."""
@@ -171,7 +181,7 @@ def running(
     *,
     receivers: int = 0,
     workers: int = 0,
-    programs: Mapping[int, str] | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> Iterator[Fleet]:
     """Start a fleet in ``folder``, where its settings are; what is left is killed with the block.
 
@@ -179,14 +189,14 @@ def running(
         folder: Where `configure` was called.
         receivers: How many.
         workers: How many.
-        programs: Of receivers, by their number from 0, which run another one than the command.
+        own: The URLs of the database for some of them, such as ``receiver0`` or ``worker1``.
     """
-    own = programs or {}
+    urls = own or {}
     with ExitStack() as stack:
         ports = [stack.enter_context(reserve_port()) for _ in range(receivers)]
         fleet = Fleet(
-            [_make(folder, f"receiver{at}", port, own.get(at)) for at, port in enumerate(ports)],
-            [_make(folder, f"worker{at}", None, None) for at in range(workers)],
+            [_make(folder, f"receiver{at}", port, urls) for at, port in enumerate(ports)],
+            [_make(folder, f"worker{at}", None, urls) for at in range(workers)],
         )
         for member in fleet.members:
             stack.callback(member.kill)
@@ -196,7 +206,8 @@ def running(
         yield fleet
 
 
-def _make(folder: Path, name: str, port: int | None, program: str | None) -> Member:
+def _make(folder: Path, name: str, port: int | None, urls: Mapping[str, str]) -> Member:
     words = ["worker"] if port is None else ["serve", "--no-worker", "--port", str(port)]
-    command = [sys.executable, "-c", program or COMMAND, *words]
-    return Member(command, folder, said=folder / f"{name}.txt", port=port)
+    command = [sys.executable, "-c", COMMAND, *words]
+    environ = {"ROUTER_DATABASE": urls[name]} if name in urls else {}
+    return Member(command, folder, said=folder / f"{name}.txt", port=port, environ=environ)

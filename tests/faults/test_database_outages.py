@@ -28,7 +28,7 @@ from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_pl
 AWAY = 60.0 if os.environ.get("ROUTER_TEST_SIZE") == "full" else 3.0  # seconds
 SUBJECTS, SENDERS = 50, 8
 PROBE = 1_000_000  # the number of the first notification that is not part of the traffic
-SECONDS = 120  # that anything may take: far more than it needs
+SECONDS = 300  # that anything may take: far more than it needs
 # What did not wait for the disk stays away from it, so that a crash undoes it.
 LAZY = {"wal_writer_delay": "10000ms", "wal_writer_flush_after": "1GB"}
 

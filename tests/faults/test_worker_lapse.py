@@ -20,7 +20,7 @@ from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_pl
 LANES = 8  # of each subscription
 PLUGINS = (PLAIN, AWAITING, EFFECTS)
 SUBJECTS, BATCH = 40, 20
-SECONDS = 120  # that anything may take: far more than it needs
+SECONDS = 300  # that anything may take: far more than it needs
 
 
 class Scene:
