@@ -1,16 +1,30 @@
 """A plugin's tables once more under other names: to be filled anew, then put in their place."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
-from sqlalchemy import Connection, Index, MetaData, Table, inspect, quoted_name
+from sqlalchemy import (
+    Connection,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    inspect,
+    quoted_name,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import conv
+
+from router import dependents
+from router.errors import RouterError
 
 Names = Mapping[str, str]  # of fresh tables, by those whose place they are to take
 
 ROWS = 500  # deleted at a time
+LONGEST = 63 - len("__1234567_old")  # bytes of a name: PostgreSQL cuts off what is beyond 63
 
 # What is no name of a table: texts, comments, names of parameters; and names in quotes, as a whole.
 _OTHER = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|:\w+|%\(\w+\)s"
@@ -36,6 +50,9 @@ def find_obstacle(metadata: MetaData) -> str | None:
             return f"its table {table.name!r} has a foreign key, which would point to the old ones"
         if table.schema is not None:
             return f"its table {table.name!r} has a schema of its own"
+        for name in _names_of(table):
+            if len(name.encode()) > LONGEST:
+                return f"the name {name!r} leaves no room for the number of a rebuild behind it"
         for column in table.columns:
             if column.name.lower() in names:
                 return f"its column {table.name}.{column.name} has the name of a table"
@@ -43,20 +60,33 @@ def find_obstacle(metadata: MetaData) -> str | None:
 
 
 def create(connection: Connection, metadata: MetaData, names: Names) -> None:
-    """Make the fresh tables, with their indexes, unless they are there."""
+    """Make the fresh tables, with their indexes, unless they are there.
+
+    Names of indexes and keys are unique in a database: those of the fresh tables have a number.
+    """
     fresh = MetaData(naming_convention=metadata.naming_convention)
     for table in metadata.sorted_tables:
         copy = table.to_metadata(fresh, name=names[table.name])
         suffix = names[table.name].removeprefix(table.name)
         _rename_indexes(table, copy, suffix)
+        _rename_keys(table, copy, suffix)
     fresh.create_all(connection)
 
 
 def put_in_place(connection: Connection, names: Names) -> None:
     """Give the fresh tables the names of the old ones, which are kept until `drop_some`.
 
-    On SQLite views that read them go on to read what has the name.
+    Views that read them go on to read what has the name; whoever was allowed to read or write the
+    old ones may do so with the fresh ones.
+
+    Raises:
+        RouterError: Something has come to hang on the old ones that fresh ones cannot have.
     """
+    dependents.lock(connection, chain.from_iterable(names.items()))
+    why = dependents.find_hindrance(connection, names)
+    if why is not None:
+        raise RouterError(why)
+    before, after = dependents.list_moves(connection, names)
     is_sqlite = connection.dialect.name == "sqlite"
     there = inspect(connection)
     quote = connection.dialect.identifier_preparer.quote
@@ -66,9 +96,11 @@ def put_in_place(connection: Connection, names: Names) -> None:
         for old, new in ((name, _old(fresh)), (fresh, name))
         if old == fresh or there.has_table(old)  # somebody may have dropped the old one
     ]
+    if is_sqlite:
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
     try:
-        for change in [*(["PRAGMA legacy_alter_table = ON"] if is_sqlite else []), *changes]:
-            connection.exec_driver_sql(change)
+        for change in (*before, *changes, *after):
+            connection.exec_driver_sql(change, execution_options={"no_parameters": True})
     finally:
         if is_sqlite:
             connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
@@ -91,8 +123,19 @@ def drop_some(connection: Connection, names: Names, *, is_old: bool) -> bool:
             continue
         if connection.dialect.name == "sqlite" and _delete_some(connection, quote(name)):
             return False
+        dependents.lock(connection, [name])
         connection.exec_driver_sql(f"DROP TABLE {quote(name)}")
     return True
+
+
+def take_stock(connection: Connection, names: Names) -> None:
+    """Let the server count what is in the tables that have taken the place of others.
+
+    Until then it plans queries as if nothing was in them. SQLite needs no such counts.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"ANALYZE {', '.join(map(quote, names))}")
 
 
 def _delete_some(connection: Connection, table: str) -> bool:
@@ -139,6 +182,26 @@ def _rename_indexes(table: Table, copy: Table, suffix: str) -> None:
     originals = {_form(index): str(index.name) for index in table.indexes}
     for index in copy.indexes:
         index.name = quoted_name(originals[_form(index)] + suffix, quote=None)
+
+
+def _rename_keys(table: Table, copy: Table, suffix: str) -> None:
+    originals = {
+        tuple(one.columns.keys()): one.name
+        for one in table.constraints
+        if isinstance(one, UniqueConstraint | PrimaryKeyConstraint)
+    }
+    for key in copy.constraints:
+        if isinstance(key, UniqueConstraint | PrimaryKeyConstraint):
+            name = originals[tuple(key.columns.keys())]
+            key.name = None if name is None else conv(f"{name}{suffix}")
+
+
+def _names_of(table: Table) -> Iterator[str]:
+    """Yield the names that a rebuild puts its number behind."""
+    yield table.name
+    for name in (*(one.name for one in table.indexes), *(one.name for one in table.constraints)):
+        if isinstance(name, str):
+            yield name
 
 
 def _form(index: Index) -> Sequence[object]:

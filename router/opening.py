@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from router import fresh_tables
+from router import dependents, fresh_tables
 from router.claims import LIVE
 from router.clock import Clock
 from router.delivery import Delivery
@@ -170,6 +170,8 @@ class Opener:
         if metadata is not None and replay.rebuilds:
             with self._log.store.writing() as connection:
                 names = fresh_tables.name_fresh(replay.rebuilds, replay.id)
+                if why := dependents.find_hindrance(connection, names):
+                    raise Objection(why)
                 fresh_tables.create(connection, metadata, names)
 
     def _make_span(self, lane: Lane, replay: Replay | None) -> Span:

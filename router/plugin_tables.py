@@ -186,13 +186,14 @@ def _compare(connection: Connection, metadata: MetaData) -> Iterator[tuple[objec
         for found in compare_metadata(context, metadata)
         for one in (found if isinstance(found, list) else [found])
     ]
-    removed, added = (
-        [one for one in differences if one[0] == kind] for kind in ("remove_index", "add_index")
-    )
-    for gone in removed:  # a rebuild leaves the indexes under other names
-        same = [one for one in added if is_same_index(gone[1].name, one[1].name)]
-        for one in (gone, *same) if same else ():
-            differences.remove(one)
+    for kind in ("index", "constraint"):
+        removed, added = (
+            [one for one in differences if one[0] == f"{what}_{kind}"] for what in ("remove", "add")
+        )
+        for gone in removed:  # a rebuild leaves indexes and keys under other names
+            same = [one for one in added if is_same_index(gone[1].name, one[1].name)]
+            for one in (gone, *same) if same else ():
+                differences.remove(one)
     yield from differences
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol, TypeVar
 
-from router import fresh_tables
+from router import dependents, fresh_tables
 from router.claims import LIVE
 from router.delivery import Delivery
 from router.errors import RouterError, trace
@@ -220,8 +220,14 @@ def plan_rebuild(replays: Replays, subscription: Subscription, *, is_partial: bo
         is_partial: Whether it may be done though the log was pruned.
 
     Raises:
-        RouterError: The log does not begin at its first position, and that was not allowed.
+        RouterError: The log does not begin at its first position, and that was not allowed; or
+            something hangs on its tables that fresh ones cannot have.
     """
+    with replays.store.reading() as connection:
+        tables = subscription.tables.tables if subscription.tables is not None else ()
+        why = dependents.find_hindrance(connection, tables)
+    if why is not None:
+        raise RouterError(f"{subscription.name!r} cannot be rebuilt: {why}")
     first = replays.find_first()
     if first > 1 and not is_partial:
         raise RouterError(

@@ -16,6 +16,7 @@ from router.log import EVERYTHING, EventLog
 from router.replay_plan import Plan, Refused
 from router.replay_record import Replay, make_replay, select_replays
 from router.replay_states import CANCELLED, FINISHED, PAUSED, PLANNED, RUNNING
+from router.store import Store
 
 Policies = Mapping[str, ReplayPolicy]
 
@@ -32,6 +33,11 @@ class Replays:
         self._log = log
         self._store = log.store
         self._tables = log.store.tables
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self._store
 
     def plan(
         self,

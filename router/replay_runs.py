@@ -79,6 +79,8 @@ class ReplayRuns:
             while time.monotonic() < end:
                 with self._store.writing(lasting=False) as connection:
                     if fresh_tables.drop_some(connection, names, is_old=row.state == DONE):
+                        if row.state == DONE:
+                            fresh_tables.take_stock(connection, names)
                         over = update(table).where(table.c.id == row.id)
                         connection.execute(over.values(rebuilds="[]"))
                         break

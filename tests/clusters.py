@@ -46,6 +46,14 @@ def find_wheel() -> Path | None:
     return Path(spec.origin).with_name("pginstall") / "bin"
 
 
+def find_psql() -> Path:
+    """Return the command by which people talk to a server."""
+    if (psql := shutil.which("psql")) is not None:
+        return Path(psql)
+    folders = [folder for folder in (find_installed(), find_wheel()) if folder is not None]
+    return next(folder / "psql" for folder in folders if (folder / "psql").exists())
+
+
 def find_account() -> str | None:
     """Return whom a server runs as: another one than root, whom it refuses; None is oneself."""
     if os.geteuid() != 0:

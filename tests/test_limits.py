@@ -1,4 +1,4 @@
-"""Tests of the longest texts that can be looked up: the indexes of PostgreSQL hold no longer ones."""
+"""Tests of the longest texts that can be looked up: PostgreSQL indexes no longer ones."""
 
 import random
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import (
-    ARRAY,
     JSON,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Connection,
     DateTime,
@@ -33,7 +33,8 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from router import Context, Event, Retry, Router, hookimpl, plugin_tables, sqlite
 from router.errors import PluginError, SchemaError
@@ -83,7 +84,9 @@ class Model:
     @hookimpl
     def on_message(self, event: Event, context: Context, connection: Connection) -> None:
         """Count it, every second one only after a failure that comes late."""
-        first = insert(self.table).values(subject=event.subject, messages=1)
+        is_sqlite = connection.dialect.name == "sqlite"
+        insert = sqlite_insert(self.table) if is_sqlite else postgresql_insert(self.table)
+        first = insert.values(subject=event.subject, messages=1)
         more = {"messages": self.table.c.messages + 1}
         connection.execute(first.on_conflict_do_update(index_elements=["subject"], set_=more))
         if event.position % 2 == 0 and context.attempt == 1:
@@ -118,10 +121,10 @@ def test_only_what_is_missing_is_made(store: Store) -> None:
 def test_tables_of_a_plugin_are_made_together_or_not_at_all(store: Store) -> None:
     """One that cannot be made takes its plugin's others with it, and costs no other plugin."""
     bad = make_metadata("a_first")
-    Table("b_second", bad, Column("id", Integer, primary_key=True), Column("data", ARRAY(Text)))
+    Table("b_second", bad, Column("id", Integer, CheckConstraint("no_such_column > 0")))
     wanted = {"bad": bad, "crm": make_metadata("contact")}
 
-    with pytest.raises(SchemaError, match=r"tables of plugin 'bad' were not created: .*ARRAY"):
+    with pytest.raises(SchemaError, match=r"tables of plugin 'bad' were not created: "):
         plugin_tables.create(store.engine, wanted)
 
     assert names(store) == ["contact"]
@@ -130,14 +133,14 @@ def test_tables_of_a_plugin_are_made_together_or_not_at_all(store: Store) -> Non
 def test_processes_may_create_at_once(store: Store) -> None:
     """Each of several processes succeeds, and just one of them made the tables."""
     script = (
-        "import sys; from sqlalchemy import make_url; from router import plugin_tables, sqlite;"
+        "import sys; from router import plugin_tables; from router.store import Store;"
         "from tests.test_plugin_tables import make_metadata;"
-        "engine = sqlite.open_engine(make_url(sys.argv[1]), create=False);"
+        "engine = Store(sys.argv[1]).engine;"
         "print('ready', flush=True); sys.stdin.readline();"
         "wanted = {'crm': make_metadata(*(f't{n}' for n in range(40)))};"
-        "plugin_tables.create(engine, wanted, tell=print)"
+        "plugin_tables.create(engine, wanted, tell=print); engine.dispose()"
     )
-    command = [sys.executable, "-c", script, store.engine.url.render_as_string()]
+    command = [sys.executable, "-c", script, store.engine.url.render_as_string(hide_password=False)]
     started = [
         subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

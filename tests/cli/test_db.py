@@ -1,12 +1,17 @@
 """Tests of `router db`: the schema is created, checked and printed, by nobody but who says so."""
 
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from router import migrate
+from router.log import EventLog
 from tests.cli.conftest import Run
+from tests.clusters import Server, find_psql
+from tests.entries import append, make_entry
 
 # One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
 pytestmark = pytest.mark.engines("sqlite")
@@ -128,6 +133,36 @@ def test_the_sql_is_that_of_the_configured_database(run: Run, tmp_path: Path) ->
     fresh.executescript(run("db", "sql").out)
     fresh.close()
     assert run("db", "check", "--database", "sqlite:///by_hand.db").code == 0
+
+
+def test_the_sql_for_postgresql_loads_with_psql(run: Run, postgres: Server) -> None:
+    """Into an empty database, the tables of plugins too; then nothing differs, and all is read."""
+    Path("handlers").mkdir(exist_ok=True)
+    Path("handlers/keeper.py").write_text(KEEPER)
+    name = postgres.make()
+    url = postgres.url(name)
+    script = run("db", "sql", "--dialect", "postgresql", "--plugins-dir", "handlers").out
+    plain = url.replace("postgresql+psycopg://", "postgresql://")
+    subprocess.run(
+        [find_psql(), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", plain],
+        input=script.encode(),
+        check=True,
+        capture_output=True,
+    )
+
+    checked = run("db", "check", "--database", url, "--plugins-dir", "handlers", "--json")
+    assert checked.code == 0
+    assert checked.data == {"revision": migrate.head(), "drift": []}
+    assert run("db", "upgrade", "--database", url).code == 0
+    log = EventLog(url)
+    append(log, make_entry(text="a % b"))
+    with log.store.reading() as connection:
+        query = text("SELECT payload, received_at FROM event_payload")
+        [[payload, received_at]] = connection.execute(query).all()
+    log.store.close()
+    postgres.drop(name)
+    assert "a % b" in payload
+    assert received_at == "2026-01-01T12:00:00.000000Z"
 
 
 def test_an_unknown_dialect_is_a_usage_error(run: Run) -> None:

@@ -1,7 +1,6 @@
 """Tests of the plugin `timeline`: what it keeps of what a provider tells, live and replayed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from tests.plugins.timelines import (
     at,
     handle,
     handling,
-    make_engine,
     make_events,
     read_messages,
     read_steps,
@@ -22,14 +20,6 @@ from tests.plugins.timelines import (
 )
 
 SUBJECT = f"{samples.NUMBER}:{samples.CUSTOMER}"
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    """A database with the plugin's tables."""
-    engine = make_engine()
-    yield engine
-    engine.dispose()
 
 
 def tell(engine: Engine, *elements: samples.Json) -> Message:

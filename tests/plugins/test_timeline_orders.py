@@ -4,10 +4,9 @@ With ROUTER_TEST_SIZE=full there are 10,000 shuffles, which takes two minutes.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
@@ -19,7 +18,6 @@ from tests import samples
 from tests.plugins.timelines import (
     handle,
     handling,
-    make_engine,
     read_messages,
     read_steps,
     statuses,
@@ -60,14 +58,6 @@ def orders(draw: st.DrawFn) -> tuple[list[samples.Json], list[samples.Json]]:
     first = draw(st.lists(told(), min_size=1, max_size=8))
     again = draw(st.lists(st.sampled_from(first), max_size=4))
     return draw(st.permutations(first + again)), draw(st.permutations(first + again))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """A database with the plugin's tables."""
-    engine = make_engine()
-    yield engine
-    engine.dispose()
 
 
 def follow(engine: Engine, events: Sequence[Event]) -> list[Message]:

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from router.events import Draft, Event, Notification, make_ids
 from router.plugins import timeline
-from router.plugins.timeline.model import MESSAGES, METADATA, STEPS
+from router.plugins.timeline.model import MESSAGES, STEPS
 from router.plugins.whatsapp.split import split
 from tests import samples
 
@@ -21,13 +21,6 @@ Rows = Sequence[Row[Any]]
 def at(second: int) -> str:
     """Return a time as WhatsApp writes it: so many seconds after the samples' own."""
     return str(int(samples.MOMENT) + second)
-
-
-def make_engine() -> Engine:
-    """Return a database in memory that holds the plugin's tables and nothing else."""
-    engine = create_engine("sqlite://")
-    METADATA.create_all(engine)
-    return engine
 
 
 def make_events(body: bytes, *, channel: str = "") -> list[Event]:
