@@ -5,24 +5,23 @@ work. Like every last connection to SQLite, the doctor's leaves the write-ahead 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.exc import DBAPIError
 
 from router import migrate
-from router.doctor import delivering, history, machine, record
+from router.doctor import delivering, history, machine, record, server
 from router.doctor.findings import Case, Check, Finding
 from router.store import Store
 
-__all__ = ["CHECKS", "Finding", "examine"]
+__all__ = ["Finding", "examine"]
 
-WITHOUT_TABLES: Sequence[Check] = (
-    machine.examine_schema,
-    machine.examine_wal,
-    machine.examine_durability,
-)
+# What needs no tables, by the engine beneath.
+BENEATH: Mapping[str, Sequence[Check]] = {
+    "sqlite": (machine.examine_schema, machine.examine_wal, machine.examine_durability),
+    "postgresql": (machine.examine_schema, server.examine_durability),
+}
 CHECKS: Sequence[Check] = (
-    *WITHOUT_TABLES,
     history.examine_positions,
     history.examine_notifications,
     history.examine_shards,
@@ -39,8 +38,9 @@ CHECKS: Sequence[Check] = (
     delivering.examine_timeouts,
     delivering.examine_hanging,
     machine.examine_clock,
-    machine.examine_disk,
 )
+# Of a server nobody but its own machine knows how full its disk is.
+LAST: Mapping[str, Sequence[Check]] = {"sqlite": (machine.examine_disk,), "postgresql": ()}
 
 
 def examine(
@@ -63,7 +63,9 @@ def examine(
         pass  # whoever cannot be asked at all is not examined
     case = Case(store=store, is_deep=is_deep, clock=clock)
     is_ours = migrate.current(store.engine, store.tables) == migrate.head()
-    return [_run(check, case) for check in (CHECKS if is_ours else WITHOUT_TABLES)]
+    engine = store.engine.dialect.name
+    checks = [*BENEATH[engine], *((*CHECKS, *LAST[engine]) if is_ours else ())]
+    return [_run(check, case) for check in checks]
 
 
 def _run(check: Check, case: Case) -> Finding:
