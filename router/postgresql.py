@@ -86,7 +86,7 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         raise StoreError(
             "the driver for PostgreSQL is not installed: install notification-router[postgres]"
         ) from error
-    event.listen(engine, "connect", _check)
+    event.listen(engine, "connect", _check, insert=True)  # SQLAlchemy asks, too, and expects text
     return engine
 
 
@@ -107,7 +107,9 @@ def _check(connection: object, entry: ConnectionPoolEntry) -> None:
     try:
         with connection.cursor() as cursor:  # type: ignore[attr-defined]  # a driver's connection
             cursor.execute(_SETTINGS)
-            _require_settings(*cursor.fetchone())
+            version, *texts = cursor.fetchone()
+        # From a database of no encoding the driver takes text for bytes.
+        _require_settings(version, *(one.decode() if type(one) is bytes else one for one in texts))
         connection.rollback()  # type: ignore[attr-defined]
     except BaseException:
         connection.close()  # type: ignore[attr-defined]

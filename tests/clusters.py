@@ -200,12 +200,12 @@ class Server:
         """Return the URL of a database of it."""
         return self._url.set(database=database).render_as_string(hide_password=False)
 
-    def make(self) -> str:
+    def make(self, encoding: str = "UTF8") -> str:
         """Return the name of a new database, which is empty."""
         name = f"router_test_{uuid.uuid4().hex[:12]}"
         with self._connected() as connection:
             connection.execute(
-                f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'".encode()
+                f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'".encode()
             )
         return name
 

@@ -75,7 +75,9 @@ async def test_a_pause_keeps_a_failing_one_from_being_called(
     retry = RetryOptions(first=0.01, factor=1, jitter=False, attempts=1_000)
     recorder.is_down = True
     control = Control(log.store)
-    async with dispatching(log, subscribe(recorder, Options(start="beginning", retry=retry))):
+    async with dispatching(
+        log, subscribe(recorder, Options(start="beginning", lanes=1, retry=retry))
+    ):
         await until(lambda: read_state(log.store) == "failing")
         control.pause("crm", actor="ana")
         await until(lambda: owners(log) == [None])

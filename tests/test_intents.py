@@ -140,6 +140,7 @@ def test_an_intent_waits_for_the_last_lane(log: EventLog, intents: Intents) -> N
     assert intents.find(["crm"]) == []
 
 
+@pytest.mark.engines("sqlite")
 def test_an_intent_is_never_mistaken_for_a_later_one(log: EventLog, intents: Intents) -> None:
     """A worker that still knows one which is carried out does nothing, though its id is in use."""
     [lane] = subscribe(log)

@@ -122,6 +122,7 @@ async def test_a_subject_that_was_blocked_passes_over_them(store: Store, log: Ev
     assert kinds(recorder.handled) == (8, 1)
 
 
+@pytest.mark.engines("sqlite")
 def test_a_log_of_before_knows_no_quiet_events(store: Store, log: EventLog) -> None:
     """Whoever writes without that column appends what is live, as those do that came before it."""
     fill(log, 1)

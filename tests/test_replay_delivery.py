@@ -189,7 +189,7 @@ async def test_a_replay_survives_a_restart(
 ) -> None:
     """A replay goes on where it was when its worker comes back, and counts each event once."""
     positions = append_messages(log, [str(number) for number in range(20)])
-    subscription = subscribe(recorder, Options(start="now", replay="allow", concurrency=1))
+    subscription = subscribe(recorder, Options(start="now", replay="allow", concurrency=1, lanes=1))
     recorder.hold(10)
     first = make_dispatcher(log, subscription, drain=0.01)
     await first.start()
