@@ -41,7 +41,10 @@ def test_of_two_who_claim_one_gets_all(
     came = Standstill(log.store, behind=FENCE, nth=nth).run(
         partial(claim, log, "w"), partial(claim, other)
     )
-    assert ([lane.range for lane in came.first], came.second) == ([lane.range for lane in lanes], [])
+    assert ([lane.range for lane in came.first], came.second) == (
+        [lane.range for lane in lanes],
+        [],
+    )
     assert not came.has_waited
     assert {row.owner for row in read_lanes(log.store)} == {"w"}
 
@@ -116,7 +119,9 @@ def test_nobody_claims_what_is_being_renamed(
     """Who finds a subscription at rest has it for itself until it is done."""
     free_lanes(log.store)
     rename = partial(Control(log.store).rename, "crm", "sales", actor="ana")
-    came = Standstill(log.store, behind="SELECT lane.first_shard").run(rename, partial(claim, other))
+    came = Standstill(log.store, behind="SELECT lane.first_shard").run(
+        rename, partial(claim, other)
+    )
     assert (came.second, came.has_waited) == ([], False)
     assert not isinstance(came.first, Exception)
     rows = read_lanes(log.store, "sales")

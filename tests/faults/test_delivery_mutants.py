@@ -1,4 +1,4 @@
-"""The properties of delivery and of replays, and the tests of contention, kill every mutant, and leave the real engine alone."""
+"""Properties of delivery and replays and tests of contention kill each mutant, and nothing else."""
 
 import os
 import shutil

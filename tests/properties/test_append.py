@@ -23,8 +23,8 @@ from router.log import EventLog
 from router.rows import Appended
 from router.store import Store
 from router.writer import Writer
-from tests.properties.driver import Driver, End, Killed
 from tests.properties.drafts import BAD, Key, bad_drafts, drafts, entries_of, key_of
+from tests.properties.driver import Driver, End, Killed
 from tests.properties.grounds import Ground, hurry
 from tests.properties.wires import drive, hang_up
 
@@ -199,7 +199,8 @@ async def write_all(log: EventLog, entries: Sequence[Entry]) -> list[Appended | 
 
 def test_appending(ground: Ground) -> None:
     """Invariants 1 and 2 hold under batches, duplicates, bad rows, rollbacks and reopening."""
+    tries = round(settings().max_examples // 2 * ground.EFFORT)
     run_state_machine_as_test(
         cast("type[Log]", partial(Log, ground)),
-        settings=settings(max_examples=settings().max_examples // 2, stateful_step_count=15),
+        settings=settings(max_examples=tries, stateful_step_count=15),
     )
