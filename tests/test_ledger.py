@@ -379,15 +379,15 @@ def test_what_may_have_been_committed_is_not_done_again(
 
     def lose_answer(connection: PoolProxiedConnection) -> None:
         commit(connection)
+        monkeypatch.undo()
         raise dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
 
     ledger = desk.open()
     ledger.progress.take([], reached=7)
-    with monkeypatch.context() as patch, pytest.raises(LeaseLost):
-        patch.setattr(dialect, "do_commit", lose_answer)
-        asyncio.run(ledger.write(lambda _: calls.append(1)))
-    with pytest.raises(LeaseLost):
-        asyncio.run(ledger.write(lambda _: calls.append(2)))
+    monkeypatch.setattr(dialect, "do_commit", lose_answer)
+    for _ in range(2):
+        with pytest.raises(LeaseLost):
+            asyncio.run(ledger.write(lambda _: calls.append(1)))
     assert (calls, desk.slept, desk.recorded()) == ([1], [PATIENCE], (7, "[]"))
 
 

@@ -229,7 +229,7 @@ def test_whoever_stands_still_is_ended(store: Store, monkeypatch: pytest.MonkeyP
 
     def freeze() -> None:
         with store.writing(appending=True) as connection, store.engine.connect() as other:
-            backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            [[(backend,)]] = postgresql.ask(connection, [("SELECT pg_backend_pid()", ())])
             while not other.execute(gone, {"pid": backend}).scalar_one():
                 other.rollback()
             add(connection, store, "a")
@@ -259,22 +259,6 @@ def test_what_is_to_be_alone_waits_for_its_like(store: Store, *, is_other_log: b
             assert second.done() is is_other_log
         second.result(10)
     other.close()
-
-
-def test_a_connection_that_was_ended_is_replaced(store: Store) -> None:
-    """One transaction fails when the server has let go of its session; the next one goes on."""
-    write(store, "a")
-    with store.engine.connect() as other:
-        other.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        )
-    with pytest.raises(Unavailable):
-        write(store, "b")
-    write(store, "c")
-    assert count(store) == 2
 
 
 # What an error says.

@@ -22,7 +22,7 @@ def examine_durability(case: Case) -> Finding:
     problems = [f"{name}={value}" for name, value in settings.items() if value != "on"]
     if row.is_standby:
         problems.append("the server is a standby, which takes no writes")
-    sound = f"fsync={row.fsync}, synchronous_commit={row.commits}"
+    sound = f"fsync={row.fsync}, full_page_writes={row.pages}, synchronous_commit={row.commits}"
     if row.standbys:
         sound += f", standbys: {row.standbys}"
     return judge(

@@ -73,7 +73,7 @@ class Standstill:
 
     def _is_anybody_waiting(self) -> bool:
         with self._store.engine.connect() as connection:
-            return connection.execute(WAITING).scalar_one() > 0
+            return int(connection.execute(WAITING).scalar_one()) > 0
 
 
 def _try(work: Callable[[], object]) -> object:

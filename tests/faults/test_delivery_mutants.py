@@ -1,4 +1,4 @@
-"""The properties of delivery and of replays, and the tests of contention, kill every mutant, and leave the real engine alone."""
+"""Properties of delivery and replays and tests of contention kill each mutant, and nothing else."""
 
 import os
 import shutil
@@ -50,7 +50,9 @@ def run_properties(folder: Path, files: Sequence[str], changes: Sequence[Change]
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
     apply(changes, folder / "router")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--hypothesis-seed=0", *files]
+    # What can be broken on either engine is found on the quicker one.
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", "not postgresql"]
+    command += ["--hypothesis-seed=0", *files]
     return subprocess.run(
         command,
         cwd=folder,  # before all else on the path

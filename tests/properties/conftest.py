@@ -14,11 +14,9 @@ GROUNDS = {"sqlite": "sqlite_ground", "postgresql": "postgres_ground"}
 
 
 @pytest.fixture(scope="session")
-def sqlite_ground(
-    empty_database: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SqliteGround]:
+def sqlite_ground(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> SqliteGround:
     """Worlds on SQLite."""
-    yield SqliteGround(empty_database, tmp_path_factory.mktemp("ground"))
+    return SqliteGround(empty_database, tmp_path_factory.mktemp("ground"))
 
 
 @pytest.fixture(scope="session")

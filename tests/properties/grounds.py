@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import psycopg
 from sqlalchemy import event, make_url
@@ -43,7 +43,8 @@ END $$;
 CREATE TRIGGER {table}_goes_on BEFORE UPDATE ON {table}
     FOR EACH ROW WHEN ({wrong}) EXECUTE FUNCTION note_{table}();
 """
-PATIENCE = 10.0  # seconds in which a server must have noticed that a process is dead
+FIRST = "UPDATE head SET position = 0, generation = 0, rotated_at = 0, appended_at = 0"
+PATIENCE = 30.0  # seconds in which a server must have noticed that a process is dead
 
 
 def write_rules(trigger: str, *, serial: str) -> str:
@@ -56,7 +57,13 @@ def write_rules(trigger: str, *, serial: str) -> str:
 
 
 class Ground(Protocol):
-    """Where worlds can be made, one after the other."""
+    """Where worlds can be made, one after the other.
+
+    Attributes:
+        EFFORT: Which part of the tries of a state machine is made here: a server takes its time.
+    """
+
+    EFFORT: ClassVar[float]
 
     @contextmanager
     def laid(self) -> Iterator[str]:
@@ -77,6 +84,8 @@ class SqliteGround:
         empty: An empty log.
         folder: Where to keep that which watches itself.
     """
+
+    EFFORT: ClassVar[float] = 1.0
 
     def __init__(self, empty: Path, folder: Path) -> None:
         self._file = shutil.copy(empty, folder / "router.db")
@@ -100,16 +109,18 @@ class PostgresGround:
         url: Of an empty log, which it keeps for itself.
     """
 
+    EFFORT: ClassVar[float] = 0.3
+
     def __init__(self, url: str) -> None:
-        self._url = url
+        # A busy machine is not a server that is gone.
+        self._url = make_url(url).update_query_dict({"connect_timeout": "60"}).render_as_string()
         plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._connection = psycopg.connect(plain, autocommit=True)
         self._connection.execute(write_rules(ON_POSTGRES, serial="BIGSERIAL").encode())
         # Some rows are deleted in a tenth of the time that it takes to cut files off.
         names = [*make_tables().metadata.tables.keys(), "effect", "broken"]
-        emptied = [f"DELETE FROM {name}" for name in names if name != "head"]
-        first = "position = 0, generation = 0, rotated_at = 0, appended_at = 0"
-        self._reset = "; ".join([*emptied, f"UPDATE head SET {first}"]).encode()
+        emptied = [f"DELETE FROM {name}" for name in names if name != "head"]  # noqa: S608
+        self._reset = "; ".join([*emptied, FIRST]).encode()
 
     @contextmanager
     def laid(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ from tests.properties.scripted import Scripted
 from tests.properties.wires import drive
 from tests.waiting import until
 
-PATIENCE = 10.0  # seconds of real time in which a worker must come to its end
+PATIENCE = 30.0  # seconds of real time in which a worker must come to its end
 BREATH = 0.004  # seconds between two things that happen to a worker
 RENEW = 2_000_000  # microseconds
 

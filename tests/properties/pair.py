@@ -27,8 +27,12 @@ BREATH = 0.004  # seconds of real time between two seconds of the clock
 MOST = 400  # seconds by the clock in which everything must have come to rest
 LAPSE = LEASE_MICROS // 1_000_000 + 2  # seconds for which a frozen worker stays so
 REST = text("""
-SELECT owner, count(*) FROM lane, head WHERE checkpoint = position AND done = '[]' GROUP BY owner
+SELECT owner, count(*) FROM lane, head WHERE checkpoint = position AND done = '[]'
+AND NOT EXISTS (SELECT 1 FROM parked WHERE state = 'retry')
+AND NOT EXISTS (SELECT 1 FROM blocked)
+GROUP BY owner
 """)
+LANES = text("SELECT * FROM lane ORDER BY first_shard")
 EFFECTS = text("SELECT position FROM effect ORDER BY number")
 
 
@@ -158,7 +162,7 @@ class Pair:
         seconds = 0
         while not self._is_at_rest():
             seconds += 1
-            assert seconds < MOST, f"no rest: {self._select(text('SELECT * FROM lane'))}"
+            assert seconds < MOST, f"no rest: {self._select(LANES)}"
             await self.pass_time(1)
 
     async def stop(self) -> None:
@@ -170,14 +174,14 @@ class Pair:
 
     def effects(self) -> list[int]:
         """The positions of the events whose effects are there, in the order of the effects."""
-        return [int(row[0]) for row in self._select(EFFECTS)]
+        return [int(str(row[0])) for row in self._select(EFFECTS)]
 
     def broken(self) -> list[tuple[object, ...]]:
         """What the database has seen that may never be."""
         return self._select(text("SELECT * FROM broken"))
 
     def shares(self) -> list[int]:
-        """How many lanes that have come to the head each owner has; the free ones count as one."""
+        """How many lanes each owner has that have come to the head, if nothing waits in any."""
         return sorted(int(str(row[1])) for row in self._select(REST))
 
     def _is_at_rest(self) -> bool:

@@ -199,7 +199,8 @@ async def write_all(log: EventLog, entries: Sequence[Entry]) -> list[Appended | 
 
 def test_appending(ground: Ground) -> None:
     """Invariants 1 and 2 hold under batches, duplicates, bad rows, rollbacks and reopening."""
+    tries = round(settings().max_examples // 2 * ground.EFFORT)
     run_state_machine_as_test(
         cast("type[Log]", partial(Log, ground)),
-        settings=settings(max_examples=settings().max_examples // 2, stateful_step_count=15),
+        settings=settings(max_examples=tries, stateful_step_count=15),
     )

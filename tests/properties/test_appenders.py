@@ -123,7 +123,7 @@ def is_bad(entry: Entry) -> bool:
     return any(draft.occurred_at is not None for draft in entry.drafts)
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=settings().max_examples // 4)
 @given(plans=st.lists(st.tuples(batches, ends | st.none()), min_size=2, max_size=3))
 def test_who_appends_at_once_appends_to_one_log(
     ground: Ground, plans: list[tuple[list[list[Entry]], End | None]]

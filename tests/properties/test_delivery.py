@@ -125,5 +125,5 @@ def test_delivery(ground: Ground) -> None:
     """Invariants 4 to 9, 11 and 13 hold, whatever fails, dies, is lost or done by operators."""
     run_state_machine_as_test(
         cast("type[Machine]", partial(Machine, ground)),
-        settings=settings(max_examples=TRIES // 5, stateful_step_count=6),
+        settings=settings(max_examples=round(TRIES // 5 * ground.EFFORT), stateful_step_count=6),
     )

@@ -127,9 +127,11 @@ class PostgresWire(psycopg.Connection[Any]):
 
     def lose(self) -> None:
         """Cut the line without a word, whoever is using it: the server rolls back by itself."""
-        with suppress(OSError, psycopg.Error):
-            with socket.socket(fileno=os.dup(self.pgconn.socket)) as line:
-                line.shutdown(socket.SHUT_RDWR)
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self.pgconn.socket)) as line,
+        ):
+            line.shutdown(socket.SHUT_RDWR)
 
     def make_error(self) -> Exception:
         """Return what a lost connection comes to."""
@@ -143,12 +145,12 @@ class PostgresCursor(psycopg.Cursor[Any]):
 
     connection: PostgresWire
 
-    def execute(self, text: Any, *values: Any, **settings: Any) -> Self:  # noqa: ANN401
+    def execute(self, text: Any, *values: Any, **settings: Any) -> Self:  # type: ignore[override]  # noqa: ANN401
         """Execute one statement, or what is sent as one."""
         self.connection.ask(str(text), partial(super().execute, text, *values, **settings))
         return self
 
-    def executemany(self, text: Any, *values: Any, **settings: Any) -> None:  # noqa: ANN401
+    def executemany(self, text: Any, *values: Any, **settings: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Execute a statement for several rows, as one."""
         self.connection.ask(str(text), partial(super().executemany, text, *values, **settings))
 
@@ -158,12 +160,12 @@ class PostgresServerCursor(psycopg.ServerCursor[Any]):
 
     connection: PostgresWire
 
-    def execute(self, text: Any, *values: Any, **settings: Any) -> Self:  # noqa: ANN401
+    def execute(self, text: Any, *values: Any, **settings: Any) -> Self:  # type: ignore[override]  # noqa: ANN401
         """Execute one statement."""
         self.connection.ask(str(text), partial(super().execute, text, *values, **settings))
         return self
 
-    def __del__(self) -> None:
+    def __del__(self, *_: object) -> None:
         """Do not complain: a lost connection leaves no way to close it."""
 
 
