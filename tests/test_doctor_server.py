@@ -26,10 +26,8 @@ def test_an_empty_log_on_a_sound_server_is_sound(case: Case) -> None:
 
 def test_the_settings_are_shown(case: Case) -> None:
     """What commits wait for is named."""
-    assert (
-        server.examine_durability(case).text
-        == "fsync=on, full_page_writes=on, synchronous_commit=on"
-    )
+    found = server.examine_durability(case).text
+    assert found == "fsync=on, full_page_writes=on, synchronous_commit=on"
 
 
 def test_a_limit_that_is_exceeded_is_found(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
