@@ -66,7 +66,7 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
         Change("subscriptions.py", 'f"ROLLBACK TO SAVEPOINT {SAVEPOINT}"', '"SELECT 1"')
     ],
     "suspect mode off": [
-        Change("lanes.py", "return self.takeovers >= SUSPECT_TAKEOVERS", "return False")
+        Change("lane.py", "return self.takeovers >= SUSPECT_TAKEOVERS", "return False")
     ],
     "redrive moves the checkpoint": [
         Change(
