@@ -103,6 +103,7 @@ def hurried(database: str) -> Iterator[EventLog]:
     store.close()
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_locked_database_is_tried_once_for_all(hurried: EventLog) -> None:
     """While another process holds the lock, a batch is refused as one and not one by one."""
