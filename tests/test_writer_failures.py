@@ -47,6 +47,7 @@ async def test_nobody_is_answered_when_the_commit_fails(log: EventLog) -> None:
     assert count(log) == 20
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_bad_entry_fails_alone(log: EventLog) -> None:
     """Its neighbours in the batch are stored, in order and without a gap."""

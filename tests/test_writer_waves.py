@@ -2,6 +2,8 @@
 
 from itertools import count
 
+import pytest
+
 from router.log import EventLog
 from router.writer import FEW, Writer
 from tests.entries import make_entry
