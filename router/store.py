@@ -214,6 +214,7 @@ class Store:
             yield
         except DBAPIError as error:
             if (words := self._dialect.explain(error)) is None:
+                _shorten(error)
                 raise
             raise Unavailable(f"the database does not take it now: {words}") from error
         except PoolTimeout as error:
@@ -238,6 +239,13 @@ class Store:
             kept.close()
         if self._is_ours:
             self.engine.dispose()
+
+
+def _shorten(error: DBAPIError) -> None:
+    """Leave out the driver's details, below its first line: they quote what was to be stored."""
+    for one in (error, error.orig):
+        if one is not None and one.args:
+            one.args = (*str(one.args[0]).splitlines()[:1], *one.args[1:])
 
 
 def _open(database: str, *, create: bool) -> Engine:

@@ -222,11 +222,14 @@ class Bench:
             with suppress(asyncio.CancelledError):
                 await self.task
             await until(lambda: self.recorder.underway == 0)
+            self._storage.shutdown()  # what it was writing holds the lane until it is committed
+            self._storage = ThreadPoolExecutor(2)
             self.clock.advance((LEASE_MICROS + 1) / 1_000_000)
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads and the connections."""
         self._storage.shutdown()
+        self._store.close()
 
     def _start(self, span: Span) -> None:
         (lane,) = self._lanes.claim(["crm"])

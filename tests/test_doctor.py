@@ -103,8 +103,6 @@ def test_each_finding_bears_the_name_of_its_check(busy: EventLog) -> None:
     assert len(names) == len(set(names)) == count
 
 
-CHECKS = (machine.examine_schema, *BENEATH["sqlite"], *WITHIN)
-
 DAMAGES = [
     (
         "positions",
@@ -295,7 +293,9 @@ DAMAGES = [
 )
 def test_damage_is_named(busy: EventLog, name: str, words: str, statements: str) -> None:
     """Whatever is wrong, the check that is for it says what and where, and what to do."""
-    [check] = [one for one in CHECKS if one.__name__ == f"examine_{name}"]
+    engine = busy.store.engine.dialect.name
+    checks = [machine.examine_schema, *BENEATH[engine], *WITHIN]
+    [check] = [one for one in checks if one.__name__ == f"examine_{name}"]
     assert check(case(busy)).is_sound
     damage(busy, *statements.split("; "))
 

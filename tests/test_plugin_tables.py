@@ -118,6 +118,7 @@ def test_only_what_is_missing_is_made(store: Store) -> None:
         assert connection.execute(text("SELECT * FROM note")).keys() == {"other"}
 
 
+@pytest.mark.engines("sqlite")
 def test_tables_of_a_plugin_are_made_together_or_not_at_all(store: Store) -> None:
     """One that cannot be made takes its plugin's others with it, and costs no other plugin."""
     bad = make_metadata("a_first")
@@ -130,6 +131,7 @@ def test_tables_of_a_plugin_are_made_together_or_not_at_all(store: Store) -> Non
     assert names(store) == ["contact"]
 
 
+@pytest.mark.engines("sqlite")
 def test_processes_may_create_at_once(store: Store) -> None:
     """Each of several processes succeeds, and just one of them made the tables."""
     script = (

@@ -20,6 +20,9 @@ from tests.posting import StubSource, ask
 from tests.receiving import LIMIT, assert_problem, running, signature, whatsapp
 from tests.waiting import until
 
+# One engine is enough: what is tested is HTTP.
+pytestmark = pytest.mark.engines("sqlite")
+
 BODY = b'{"contacts": []}'
 
 

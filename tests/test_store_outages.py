@@ -24,6 +24,7 @@ def locked(path: str) -> Iterator[None]:
     other.close()
 
 
+@pytest.mark.engines("sqlite")
 def test_a_lock_of_another_process_is_named(database: str) -> None:
     """Who cannot write because another process does is told so, in the driver's own words."""
     store = Store(f"{database}?timeout=0.01")
@@ -36,6 +37,7 @@ def test_a_lock_of_another_process_is_named(database: str) -> None:
     store.close()
 
 
+@pytest.mark.engines("sqlite")
 def test_a_commit_that_fails_leaves_no_lock(store: Store) -> None:
     """The connection whose commit failed is not used again: its transaction ends with it."""
 
@@ -62,6 +64,7 @@ def driver_is_open(driver: sqlite3.Connection) -> bool:
     return True
 
 
+@pytest.mark.engines("sqlite")
 def test_a_full_disk_is_named(store: Store) -> None:
     """A transaction that does not fit is undone and reported as something that may pass."""
     with store.engine.connect() as connection:  # the pool hands out the same one again
@@ -113,6 +116,7 @@ def test_errors_do_not_quote_what_was_to_be_stored(store: Store) -> None:
     assert "+5215512345678" not in str(caught.value)
 
 
+@pytest.mark.engines("sqlite")
 def test_too_many_readers_are_named(database: str) -> None:
     """Who gets no connection in time is told so."""
     narrow = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.01}

@@ -23,6 +23,7 @@ from tests.submitting import (
 from tests.waiting import until
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_what_waits_shares_a_transaction(log: EventLog) -> None:
     """Requests that come while one is being written are all written in the next transaction."""
@@ -51,6 +52,7 @@ async def test_each_is_answered_after_its_commit(log: EventLog) -> None:
         await asyncio.gather(*(append() for _ in range(100)))
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_no_batch_is_too_large(log: EventLog) -> None:
     """A batch holds so many entries at most, and takes none on beyond so many events."""
@@ -72,6 +74,7 @@ async def test_no_batch_is_too_large(log: EventLog) -> None:
     assert log.head() == 1 + MAX_BATCH + 1 + 1 + 3 * (MAX_EVENTS // 2)
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_other_writers_pass_between_batches(log: EventLog) -> None:
     """However much is submitted, whoever holds leases gets a turn after one batch."""
@@ -92,6 +95,7 @@ async def test_other_writers_pass_between_batches(log: EventLog) -> None:
     assert order[0] <= MAX_BATCH
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_full_queue_is_refused(log: EventLog) -> None:
     """One entry more than may wait is refused at once; when there is room, it is taken."""
@@ -107,6 +111,7 @@ async def test_a_full_queue_is_refused(log: EventLog) -> None:
     assert log.head() == 5
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_queue_of_large_bodies_is_refused(log: EventLog) -> None:
     """Bytes are counted, too, and are free again once they are taken out."""

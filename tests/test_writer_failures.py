@@ -47,6 +47,7 @@ async def test_nobody_is_answered_when_the_commit_fails(log: EventLog) -> None:
     assert count(log) == 20
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_bad_entry_fails_alone(log: EventLog) -> None:
     """Its neighbours in the batch are stored, in order and without a gap."""
@@ -103,6 +104,7 @@ def hurried(database: str) -> Iterator[EventLog]:
     store.close()
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_locked_database_is_tried_once_for_all(hurried: EventLog) -> None:
     """While another process holds the lock, a batch is refused as one and not one by one."""

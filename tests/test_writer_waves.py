@@ -2,6 +2,8 @@
 
 from itertools import count
 
+import pytest
+
 from router.log import EventLog
 from router.writer import FEW, Writer
 from tests.entries import make_entry
@@ -24,6 +26,7 @@ async def test_who_sends_one_at_a_time_waits_for_nothing(log: EventLog) -> None:
     assert log.head() == 3
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_two_wait_for_a_few(log: EventLog) -> None:
     """Soon after an append, entries wait until they are a few, and share a transaction then."""
@@ -56,6 +59,7 @@ async def test_a_stop_waits_for_no_more(log: EventLog) -> None:
     assert log.head() == 3
 
 
+@pytest.mark.engines("sqlite")
 @in_loop
 async def test_a_wave_that_does_not_come_is_not_waited_for(log: EventLog) -> None:
     """After a large batch a smaller one goes as soon as no more come in."""

@@ -119,9 +119,10 @@ class Workshop:
         return lane
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads and the connections."""
         self.caller.close()
         self._storage.shutdown()
+        self.store.close()
 
 
 MakeWorkshop = Callable[[Subscription], Workshop]
