@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -254,6 +254,29 @@ def explain(error: DBAPIError) -> str | None:
         return None
     words = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
     return f"{words}; make it with `router db upgrade`" if state == "42P01" else words
+
+
+def is_locked_out(error: DBAPIError) -> bool:
+    """Whether a lock of somebody else kept it from going on for too long."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
+def end_holders(connection: Connection, table: Table) -> None:
+    """End the transactions that hold a row of ``table`` and wait for their client in mid-sentence.
+
+    A process that stands still while it sends several statements at once leaves its transaction
+    neither idle nor at work, so that none of the server's time limits ends it.
+    """
+    name = connection.dialect.identifier_preparer.format_table(table)
+    connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_LOCK})
+
+
+_END_HOLDERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE relation = CAST(:table AS regclass) AND mode = 'RowShareLock' AND granted"
+    " AND state = 'active' AND wait_event = 'ClientRead'"
+    " AND xact_start < clock_timestamp() - make_interval(secs => :seconds)"
+)
 
 
 def _tell(connection: Connection, text: str) -> None:
