@@ -70,7 +70,7 @@ class Dialect(Protocol):
         """Whether a lock of somebody else kept it from going on for too long."""
 
     def end_holders(self, connection: Connection, table: Table) -> None:
-        """End the transactions that hold a row of ``table`` and wait for a process that stands."""
+        """End the transactions that lock rows of ``table`` for a process that stands still."""
 
     def explain(self, error: DBAPIError) -> str | None:
         """Return what keeps the database from answering; None where a row is at fault."""

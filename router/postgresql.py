@@ -262,20 +262,20 @@ def is_locked_out(error: DBAPIError) -> bool:
 
 
 def end_holders(connection: Connection, table: Table) -> None:
-    """End the transactions that hold a row of ``table`` and wait for their client in mid-sentence.
+    """End the transactions that lock rows of ``table`` and have long waited for their client.
 
-    A process that stands still while it sends several statements at once leaves its transaction
-    neither idle nor at work, so that none of the server's time limits ends it.
+    The server's own time limit for that begins where a batch of statements ends: a process that
+    stands still in the midst of one is not covered by it.
     """
     name = connection.dialect.identifier_preparer.format_table(table)
-    connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_LOCK})
+    connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})
 
 
 _END_HOLDERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
     " WHERE relation = CAST(:table AS regclass) AND mode = 'RowShareLock' AND granted"
-    " AND state = 'active' AND wait_event = 'ClientRead'"
-    " AND xact_start < clock_timestamp() - make_interval(secs => :seconds)"
+    " AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
 )
 
 
