@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -282,6 +282,29 @@ def explain(error: DBAPIError) -> str | None:
         return None
     lines = str(error.orig).splitlines() or [type(error.orig).__name__]
     return f"{lines[0]}; make it with `router db upgrade`" if state == "42P01" else lines[0]
+
+
+def is_locked_out(error: DBAPIError) -> bool:
+    """Whether a lock of somebody else kept it from going on for too long."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
+def end_holders(connection: Connection, table: Table) -> None:
+    """End the transactions that lock rows of ``table`` and have long waited for their client.
+
+    The server's own time limit for that begins where a batch of statements ends: a process that
+    stands still in the midst of one is not covered by it.
+    """
+    name = connection.dialect.identifier_preparer.format_table(table)
+    connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})
+
+
+_END_HOLDERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE relation = CAST(:table AS regclass) AND mode = 'RowShareLock' AND granted"
+    " AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+)
 
 
 def _tell(connection: Connection, text: str) -> None:

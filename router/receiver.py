@@ -48,6 +48,7 @@ class Receiver:
         max_body: Bytes; counted while streaming, whatever Content-Length says.
         check: Raises `RouterError` while the log cannot be used; may block.
         clock: Seconds since 1970.
+        patience: Seconds that ``check`` may take.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Receiver:
         max_body: int,
         check: Callable[[], None],
         clock: Callable[[], float],
+        patience: float = PATIENCE,
     ) -> None:
         self._sources = sources
         self._max_body = max_body
         self._check = check
         self._clock = clock
+        self._patience = patience
         self._writer: Writer | None = None
         self._refusal = NOT_STARTED
 
@@ -91,7 +94,7 @@ class Receiver:
         """Say whether notifications can be taken: 200, or 503 with the reason."""
         self._require_open()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await asyncio.to_thread(self._check)
         except TimeoutError as error:
             raise Unavailable("the database does not answer") from error

@@ -168,6 +168,7 @@ class Store:
         with (
             self.gate.turn(appending=appending),
             self._translated(),
+            self._freeing_head(),
             self._kept[lasting].lent(begin) as connection,
         ):
             if appending:
@@ -202,6 +203,17 @@ class Store:
         first one takes is held for one way to the server and back.
         """
         return self._dialect.ask(connection, queries)
+
+    @contextmanager
+    def _freeing_head(self) -> Iterator[None]:
+        """Let nobody who stands still keep the head from those who come later."""
+        try:
+            yield
+        except DBAPIError as error:
+            if self._dialect.is_locked_out(error):
+                with self.engine.begin() as connection:
+                    self._dialect.end_holders(connection, self.tables.head)
+            raise
 
     def _set_clock(self, connection: Connection) -> None:
         if isinstance(self._clock, ServerClock):

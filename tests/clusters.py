@@ -104,6 +104,28 @@ class Cluster:
             *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
         )
 
+    def follow(self, primary: "Cluster", *, name: str) -> None:
+        """Make its data those of ``primary``, which it follows as the standby ``name``."""
+        self.run(
+            *("pg_basebackup", "--pgdata", str(self.data), "--dbname", primary.dsn()),
+            *("--checkpoint", "fast", "--no-sync"),
+        )
+        (self.data / "standby.signal").touch()
+        if self._account is not None:
+            shutil.chown(self.data / "standby.signal", self._account)
+        self._settings |= {"primary_conninfo": f"{primary.dsn()} application_name={name}"}
+
+    def configure(self, **settings: str) -> None:
+        """Change settings while it runs."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+            connection.execute("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Let it take writes, whatever has become of the one that it followed."""
+        self.run("pg_ctl", "promote", "--pgdata", str(self.data), "--wait")
+
     def run(self, command: str, *arguments: str) -> None:
         """Run one of the server's commands to its end."""
         subprocess.run(

@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router import Router
 from router.log import EventLog
-from router.receiver import Receiver
+from router.receiver import Receiver, make_application
 from router.writer import Writer
 from tests.entries import make_entry
 from tests.loops import in_loop
@@ -176,3 +177,25 @@ async def test_readiness_looks_at_the_database(database: str) -> None:
         with router.log.store.writing() as connection:
             connection.exec_driver_sql("DROP TABLE router_schema_version")
         assert_problem(await ask(app, "/readyz", method="GET"), 503, "router db upgrade")
+
+
+@in_loop
+async def test_readiness_does_not_wait_for_ever(log: EventLog) -> None:
+    """A database that says nothing at all is not ready."""
+    may_go_on = threading.Event()
+
+    def check() -> None:
+        may_go_on.wait(timeout=30)
+
+    receiver = Receiver(
+        {},
+        max_body=LIMIT,
+        check=check,
+        clock=lambda: 1e9,
+        patience=0.01,
+    )
+    receiver.open(Writer(log))
+    app = make_application(receiver, lifespan=lambda _app: nullcontext())
+    answer = await ask(app, "/readyz", method="GET")
+    may_go_on.set()
+    assert_problem(answer, 503, "does not answer")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -171,3 +172,22 @@ async def test_a_callback_that_fails_stops_nothing(
             assert (await writer.append(make_entry())).positions == (2,)
     assert "nobody was told of new events" in caplog.text
     assert number not in caplog.text
+
+
+@in_loop
+async def test_nobody_waits_longer_than_the_database_is_waited_for(log: EventLog) -> None:
+    """While it says nothing at all a request is told so; what it brought is stored all the same."""
+    may_go_on = threading.Event()
+
+    class Silent(EventLog):
+        def append(self, entries: Sequence[Entry]) -> list[Appended]:
+            may_go_on.wait(timeout=30)
+            return super().append(entries)
+
+    entry = make_entry()
+    async with writing(Writer(Silent(log.store), patience=0.01)) as writer:
+        with pytest.raises(Unavailable, match="has not answered in time"):
+            await writer.append(entry)
+        may_go_on.set()
+        await until(lambda: log.head() == 1)
+    assert count(log) == 1
