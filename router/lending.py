@@ -45,7 +45,13 @@ class Lent:
         self._rename = rename
         # Savepoints by the driver itself: SQLAlchemy's take as long as all the rest of an event.
         self._cursor = connection.connection.cursor()
+        self._driver = connection.connection.driver_connection
         self._is_lent = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended with its server, which is no fault of a handler."""
+        return bool(getattr(self._driver, "closed", False))
 
     def tell(self, command: str) -> None:
         """Have the database execute a ``command`` that has no result.

@@ -25,9 +25,7 @@ from router.retry import Reject, Retry
 
 MAX_ERROR = 2_000  # characters of an error that are kept
 MAX_TRACEBACK = 20_000
-NO_CONTEXT = cast(
-    "Context", None
-)  # for handlers that do not ask for it: it costs as much as their call
+NO_CONTEXT = cast("Context", None)  # for handlers that do not ask: it costs as much as their call
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -176,6 +174,7 @@ class Caller:
 
         Raises:
             Undone: It ended the transaction, or made the database do so.
+            Unavailable: The database has gone: it is to be called again.
         """
         connection = lent.connection
         lent.tell(f"SAVEPOINT {SAVEPOINT}")
@@ -190,6 +189,8 @@ class Caller:
                 lent.tell(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
             lent.tell(f"RELEASE SAVEPOINT {SAVEPOINT}")
         except Exception as error:  # the database's, or SQLAlchemy's confusion
+            if lent.is_gone:
+                raise Unavailable("the database has gone in the middle of a call") from error
             raise Undone(failed or self._fail(error, self._clock())) from error
         return failed
 

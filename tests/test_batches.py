@@ -222,3 +222,20 @@ def test_what_came_to_nothing_leaves_no_trace(log: EventLog, store: Store) -> No
     calls.run(batch)
     assert calls.calls == [1, 2, 1]
     assert (batch.settled, batch.counts) == ([1, 2], Counter({("message", "done"): 1}))
+
+
+@pytest.mark.engines("postgresql")
+def test_a_server_that_goes_in_the_middle_of_a_call_is_no_failure(log: EventLog) -> None:
+    """All is done again on another connection, and no event is charged with an attempt."""
+    calls = Calls(log, ["ana", "ben"])
+    end = run_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    def end_once(event: Event, connection: Connection) -> None:
+        if calls.calls.count(2) == 1:
+            end(event, connection)
+
+    calls.on(2, end_once)
+    calls.run(calls.make())
+    assert calls.calls == [1, 2, 1, 2]
+    assert calls.recorded[-2:] == [(1, False), (2, False)]
+    assert calls.effects() == [1, 2]
