@@ -1,15 +1,14 @@
 """What the store asks of a database engine; `sqlite` and `postgresql` answer, side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from router import postgresql, sqlite
-from router.bulk import Found, Query
 from router.errors import StoreError
 
 
@@ -53,12 +52,6 @@ class Dialect(Protocol):
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``alone`` stands for the log."""
 
-    def sending(self, connection: Connection) -> AbstractContextManager[None]:
-        """Wait for no statement of a block, but for those of `ask`, before its end."""
-
-    def ask(self, connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-        """Return the rows of each query, all of which are sent at once."""
-
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""
 
@@ -69,12 +62,6 @@ class Dialect(Protocol):
         self, engine: Engine, *, place: int
     ) -> AbstractContextManager[Callable[[float], bool]]:
         """Yield what waits some seconds for announcements, and returns whether there were any."""
-
-    def is_locked_out(self, error: DBAPIError) -> bool:
-        """Whether a lock of somebody else kept it from going on for too long."""
-
-    def end_holders(self, connection: Connection, table: Table) -> None:
-        """End the transactions that lock rows of ``table`` for a process that stands still."""
 
     def explain(self, error: DBAPIError) -> str | None:
         """Return what keeps the database from answering; None where a row is at fault."""

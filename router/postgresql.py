@@ -1,15 +1,14 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, cast
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from router.bulk import Found, Query, Values
 from router.errors import StoreError
 
 LANES = 8
@@ -199,31 +198,6 @@ def begin_writing(
         _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")
 
 
-@contextmanager
-def sending(connection: Connection) -> Iterator[None]:
-    """Wait for no statement of a block, but for those of `ask`, before its end.
-
-    What has no result is only sent; the first error of any comes later, at the end at the latest.
-    """
-    errors = connection.dialect.loaded_dbapi.Error
-    try:
-        with _driver_of(connection).pipeline():
-            yield
-    except errors as error:
-        raise DBAPIError.instance(None, None, error, errors, hide_parameters=True) from error
-
-
-def ask(connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-    """Return the rows of each query; within `sending`, where all of them are sent at once."""
-    driver = _driver_of(connection)
-    asked = [driver.execute(text, parameters) for text, parameters in queries]
-    return [cursor.fetchall() for cursor in asked]
-
-
-def _driver_of(connection: Connection) -> "_Driver":
-    return cast("_Driver", connection.connection.driver_connection)
-
-
 def read_clock(connection: Connection) -> float | None:
     """Return the server's time in seconds since 1970."""
     query = "SELECT extract(epoch FROM clock_timestamp())"
@@ -235,20 +209,12 @@ def announce(connection: Connection, *, place: int) -> None:
     _tell(connection, f"NOTIFY router_{place}")
 
 
-class _Cursor(Protocol):
-    """Likewise, of its cursor."""
-
-    def fetchall(self) -> list[Found]: ...
-
-
 class _Driver(Protocol):
     """What is used of the driver's connection, which is not imported: not everybody has it."""
 
     autocommit: bool
 
-    def execute(self, query: str, params: Values | None = None) -> "_Cursor": ...
-
-    def pipeline(self) -> AbstractContextManager[object]: ...
+    def execute(self, query: str) -> object: ...
 
     def notifies(self, *, timeout: float, stop_after: int) -> Iterable[object]: ...
 
@@ -282,29 +248,6 @@ def explain(error: DBAPIError) -> str | None:
         return None
     lines = str(error.orig).splitlines() or [type(error.orig).__name__]
     return f"{lines[0]}; make it with `router db upgrade`" if state == "42P01" else lines[0]
-
-
-def is_locked_out(error: DBAPIError) -> bool:
-    """Whether a lock of somebody else kept it from going on for too long."""
-    return getattr(error.orig, "sqlstate", None) == "55P03"
-
-
-def end_holders(connection: Connection, table: Table) -> None:
-    """End the transactions that lock rows of ``table`` and have long waited for their client.
-
-    The server's own time limit for that begins where a batch of statements ends: a process that
-    stands still in the midst of one is not covered by it.
-    """
-    name = connection.dialect.identifier_preparer.format_table(table)
-    connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})
-
-
-_END_HOLDERS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
-    " WHERE relation = CAST(:table AS regclass) AND mode = 'RowShareLock' AND granted"
-    " AND wait_event = 'ClientRead'"
-    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
-)
 
 
 def _tell(connection: Connection, text: str) -> None:

@@ -1,11 +1,11 @@
 """SQLite as a durable log needs it: its settings, its transactions, its checkpoints."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     DataError,
@@ -16,7 +16,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from router.bulk import Found, Query
 from router.errors import StoreError
 from router.gate import Gate
 
@@ -148,17 +147,6 @@ def keep(connection: Connection, *, lasting: bool) -> None:
         connection.rollback()  # ends what SQLAlchemy takes for a transaction
 
 
-@contextmanager
-def sending(connection: Connection) -> Iterator[None]:
-    """Do nothing: there is no way to a server that could be saved."""
-    yield
-
-
-def ask(connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-    """Return the rows of each query."""
-    return [list(map(tuple, connection.exec_driver_sql(*query))) for query in queries]
-
-
 def read_clock(connection: Connection) -> float | None:
     """Return None: there is no clock but the machine's."""
     return None
@@ -172,15 +160,6 @@ def announce(connection: Connection, *, place: int) -> None:
 def listening(engine: Engine, *, place: int) -> Iterator[Callable[[float], bool]]:
     """Yield what finds nothing: there is no server to hear from."""
     yield lambda seconds: False
-
-
-def is_locked_out(error: DBAPIError) -> bool:
-    """Return False: who holds the only lock is a process whose end takes it along."""
-    return False
-
-
-def end_holders(connection: Connection, table: Table) -> None:
-    """Do nothing; see `is_locked_out`."""
 
 
 def explain(error: DBAPIError) -> str | None:

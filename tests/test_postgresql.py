@@ -29,8 +29,8 @@ SETTINGS = (
 
 def read_settings(connection: Connection) -> dict[str, str]:
     """Return how this very transaction waits, as the server has it."""
-    shown = postgresql.ask(connection, [(f"SHOW {name}", ()) for name in SETTINGS])
-    return {name: str(value) for name, [(value,)] in zip(SETTINGS, shown, strict=True)}
+    shown = {name: f"SHOW {name}" for name in SETTINGS}
+    return {name: connection.exec_driver_sql(ask).scalar_one() for name, ask in shown.items()}
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_whoever_stands_still_is_ended(store: Store, monkeypatch: pytest.MonkeyP
 
     def freeze() -> None:
         with store.writing(appending=True) as connection, store.engine.connect() as other:
-            [[(backend,)]] = postgresql.ask(connection, [("SELECT pg_backend_pid()", ())])
+            backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             while not other.execute(gone, {"pid": backend}).scalar_one():
                 other.rollback()
             add(connection, store, "a")
