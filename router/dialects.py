@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -62,6 +62,12 @@ class Dialect(Protocol):
         self, engine: Engine, *, place: int
     ) -> AbstractContextManager[Callable[[float], bool]]:
         """Yield what waits some seconds for announcements, and returns whether there were any."""
+
+    def is_locked_out(self, error: DBAPIError) -> bool:
+        """Whether a lock of somebody else kept it from going on for too long."""
+
+    def end_holders(self, connection: Connection, table: Table) -> None:
+        """End the transactions that lock rows of ``table`` for a process that stands still."""
 
     def explain(self, error: DBAPIError) -> str | None:
         """Return what keeps the database from answering; None where a row is at fault."""

@@ -1,14 +1,11 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Protocol, cast
-
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from router import announcements
 from router.errors import StoreError
 
 LANES = 8
@@ -23,10 +20,12 @@ POOL_SECONDS = 5.0
 KEEPALIVE_SECONDS = 3
 SILENT_MILLIS = 3_000  # after which a server that acknowledges nothing counts as gone
 
+announce, listening = announcements.announce, announcements.listening
+
 # How long a transaction waits for the locks of another one, and how long the server lets it stand
 # still between two statements: a process that froze does not hold up the others for longer.
 APPEND_LOCK, APPEND_IDLE = 2.0, 1.0  # seconds
-OTHER_LOCK, OTHER_IDLE = 6.0, 4.0
+OTHER_LOCK, OTHER_IDLE = 12.0, 10.0
 STATEMENT = 5.0  # that one statement of an append may take
 
 # The first number of our advisory locks, all of which end with their transaction: a pooler may
@@ -204,40 +203,6 @@ def read_clock(connection: Connection) -> float | None:
     return float(connection.exec_driver_sql(query).scalar_one())
 
 
-def announce(connection: Connection, *, place: int) -> None:
-    """Tell all who listen at a log, when the transaction is committed, that it has grown."""
-    _tell(connection, f"NOTIFY router_{place}")
-
-
-class _Driver(Protocol):
-    """What is used of the driver's connection, which is not imported: not everybody has it."""
-
-    autocommit: bool
-
-    def execute(self, query: str) -> object: ...
-
-    def notifies(self, *, timeout: float, stop_after: int) -> Iterable[object]: ...
-
-    def close(self) -> None: ...
-
-
-@contextmanager
-def listening(engine: Engine, *, place: int) -> Iterator[Callable[[float], bool]]:
-    """Yield what waits some seconds for announcements, and returns whether there were any.
-
-    It needs a session of its own for all its life, which a pooler of transactions does not give.
-    """
-    connection = engine.raw_connection()
-    driver = cast("_Driver", connection.driver_connection)
-    connection.detach()  # it never goes back to the pool
-    try:
-        driver.autocommit = True
-        driver.execute(f"LISTEN router_{place}")
-        yield lambda seconds: any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
-    finally:
-        driver.close()
-
-
 def explain(error: DBAPIError) -> str | None:
     """Return what keeps the server from answering; None where a row is at fault.
 
@@ -248,6 +213,29 @@ def explain(error: DBAPIError) -> str | None:
         return None
     lines = str(error.orig).splitlines() or [type(error.orig).__name__]
     return f"{lines[0]}; make it with `router db upgrade`" if state == "42P01" else lines[0]
+
+
+def is_locked_out(error: DBAPIError) -> bool:
+    """Whether a lock of somebody else kept it from going on for too long."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
+def end_holders(connection: Connection, table: Table) -> None:
+    """End the transactions that lock rows of ``table`` and have long waited for their client.
+
+    The server's own time limit for that begins where a statement ends: it does not cover a process
+    that stands still when it has sent a part of a long one.
+    """
+    name = connection.dialect.identifier_preparer.format_table(table)
+    connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})
+
+
+_END_HOLDERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE relation = CAST(:table AS regclass) AND mode = 'RowShareLock' AND granted"
+    " AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+)
 
 
 def _tell(connection: Connection, text: str) -> None:

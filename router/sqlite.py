@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     DataError,
@@ -160,6 +160,15 @@ def announce(connection: Connection, *, place: int) -> None:
 def listening(engine: Engine, *, place: int) -> Iterator[Callable[[float], bool]]:
     """Yield what finds nothing: there is no server to hear from."""
     yield lambda seconds: False
+
+
+def is_locked_out(error: DBAPIError) -> bool:
+    """Return False: who holds the only lock is a process whose end takes it along."""
+    return False
+
+
+def end_holders(connection: Connection, table: Table) -> None:
+    """Do nothing; see `is_locked_out`."""
 
 
 def explain(error: DBAPIError) -> str | None:

@@ -167,6 +167,7 @@ class Store:
         with (
             self.gate.turn(appending=appending),
             self._translated(),
+            self._freeing_head(),
             self._kept[lasting].lent(begin) as connection,
         ):
             if lasting and not appending:
@@ -188,6 +189,17 @@ class Store:
             else:
                 break
         return connection
+
+    @contextmanager
+    def _freeing_head(self) -> Iterator[None]:
+        """Let nobody who stands still keep the head from those who come later."""
+        try:
+            yield
+        except DBAPIError as error:
+            if self._dialect.is_locked_out(error):
+                with self.engine.begin() as connection:
+                    self._dialect.end_holders(connection, self.tables.head)
+            raise
 
     def _set_clock(self, connection: Connection) -> None:
         if isinstance(self._clock, ServerClock):

@@ -159,10 +159,10 @@ def test_each_kind_of_transaction_waits_in_its_own_way(store: Store) -> None:
         lease = read_settings(connection)
     assert [tuple(found.values()) for found in (append, owner, computing, steering, lease)] == [
         ("2s", "5s", "1s", "on"),
-        ("0", "0", "4s", "off"),
+        ("0", "0", "10s", "off"),
         ("0", "0", "30s", "off"),
-        ("6s", "0", "4s", "on"),
-        ("0", "0", "4s", "on"),
+        ("12s", "0", "10s", "on"),
+        ("0", "0", "10s", "on"),
     ]
 
 
