@@ -7,7 +7,7 @@ its driver does to every single value (`docs/decisions`).
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table
 from sqlalchemy.types import TypeEngine
@@ -15,8 +15,7 @@ from sqlalchemy.types import TypeEngine
 CHUNK = 64  # rows a statement on SQLite; the widest has 14 columns, it takes 32,766 variables
 
 Values = tuple[object, ...]
-Query = tuple[str, Values]  # its text and its parameters, as the driver takes them
-Found = tuple[Any, ...]  # a row, as the driver gives it
+Parts = Sequence[tuple[Table, Sequence[Values]]]
 T = TypeVar("T")
 
 
@@ -33,26 +32,52 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Values]) ->
         connection.exec_driver_sql(statement, arrays)
 
 
+def insert_together(
+    connection: Connection,
+    parts: Parts,
+    *,
+    then: tuple[str, Values],
+) -> None:
+    """Insert rows into several tables, and do ``then``: in one statement where there is a server.
+
+    So a lock is held for one way to the server and back. All at once, but each statement by itself,
+    would be as quick; but a process that froze in the middle would keep the lock, since no time-out
+    of the server's ends its wait for the rest (before PostgreSQL 17).
+
+    Args:
+        connection: Of a transaction that writes.
+        parts: The tables, each with some rows that have a value for every column in its order.
+        then: A statement without a result, and its parameters.
+    """
+    text, values = then
+    if connection.dialect.name == "sqlite":
+        for table, rows in parts:
+            insert_rows(connection, table, rows)
+        connection.exec_driver_sql(text, values)
+        return
+    texts: list[str] = []
+    arrays: list[object] = []
+    for number, (table, rows) in enumerate(parts):
+        statement, writers = _insert_arrays(table, connection.dialect)
+        columns = zip(*rows, strict=True)
+        texts.append(f"part{number} AS ({statement})")
+        arrays += [write(column) for write, column in zip(writers, columns, strict=True)]
+    connection.exec_driver_sql(f"WITH {', '.join(texts)} {text}", (*arrays, *values))
+
+
 def find_keys(connection: Connection, tables: Sequence[Table], keys: Sequence[bytes]) -> set[bytes]:
     """Return those of ``keys`` that any of ``tables`` holds in its first column."""
-    asked = [
-        connection.exec_driver_sql(text, parameters)
-        for text, parameters in make_key_queries(connection.dialect, tables, keys)
-    ]
-    return {row[0] for rows in asked for row in rows}
-
-
-def make_key_queries(
-    dialect: Dialect, tables: Sequence[Table], keys: Sequence[bytes]
-) -> list[Query]:
-    """Return the queries for those of ``keys`` that any of ``tables`` holds in its first column."""
-    found = tuple(tables)
-    if dialect.name == "sqlite":
-        return [
-            (_select_in(found, len(chunk), dialect), tuple(chunk) * len(found))
-            for chunk in _chunks(keys)
-        ]
-    return [(_select_any(found, dialect), (list(keys),) * len(found))] if keys else []
+    found: set[bytes] = set()
+    if connection.dialect.name == "sqlite":
+        for chunk in _chunks(keys):
+            statement = _select_in(tuple(tables), len(chunk), connection.dialect)
+            rows = connection.exec_driver_sql(statement, tuple(chunk) * len(tables))
+            found.update(row[0] for row in rows)
+    elif keys:
+        statement = _select_any(tuple(tables), connection.dialect)
+        rows = connection.exec_driver_sql(statement, (list(keys),) * len(tables))
+        found.update(row[0] for row in rows)
+    return found
 
 
 # SQLite. Not `executemany`: the sqlite3 module lets go of the interpreter's lock at each row, and

@@ -7,9 +7,9 @@ append, and no key is forgotten before its time. A row costs about 30 bytes on S
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Dialect, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
-from router.bulk import Query, find_keys, insert_rows, make_key_queries
+from router.bulk import find_keys
 from router.store import Store
 
 STEP = 5_000  # keys forgotten in one transaction: a few milliseconds
@@ -29,19 +29,9 @@ class Dedupe:
         self._micros = None if seconds is None else int(seconds * 1_000_000)
         self._forgotten = b""  # below this key nothing is left to be forgotten
 
-    def make_queries(self, dialect: Dialect, keys: Sequence[bytes]) -> list[Query]:
-        """Return the queries that find those of ``keys`` that are remembered, as `find_known`."""
-        return make_key_queries(dialect, self._store.tables.dedupe, keys)
-
     def find_known(self, connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of ``keys`` that are remembered. The head must be locked before."""
         return find_keys(connection, self._store.tables.dedupe, keys)
-
-    def remember(
-        self, connection: Connection, keys: Sequence[tuple[bytes, int]], *, generation: int
-    ) -> None:
-        """Remember ``keys``, each with the position of its event."""
-        insert_rows(connection, self._store.tables.dedupe[generation], keys)
 
     def rotate(self) -> bool:
         """Forget one step of what is old enough; whether there may be more to do.

@@ -1,6 +1,6 @@
 """What the store asks of a database engine; `sqlite` and `postgresql` answer, side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -9,7 +9,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from router import postgresql, sqlite
-from router.bulk import Found, Query
 from router.errors import StoreError
 
 
@@ -52,12 +51,6 @@ class Dialect(Protocol):
         idle: float | None,
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``alone`` stands for the log."""
-
-    def sending(self, connection: Connection) -> AbstractContextManager[None]:
-        """Wait for no statement of a block, but for those of `ask`, before its end."""
-
-    def ask(self, connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-        """Return the rows of each query, all of which are sent at once."""
 
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""

@@ -1,8 +1,7 @@
 """The head row, which whoever appends locks first and moves last: so positions have no gaps."""
 
-from sqlalchemy import Dialect, Select, Update, bindparam, select, update
+from sqlalchemy import Dialect, Select, select
 
-from router.bulk import Query
 from router.schema import Tables
 
 LOG = "main"  # the row of `head`
@@ -15,14 +14,8 @@ def select_head(tables: Tables) -> Select[int, int]:
     return query.with_for_update()
 
 
-def ask_head(tables: Tables, dialect: Dialect) -> Query:
-    """Return the same as a query of the driver's: a row of the position and the generation."""
-    compiled = select_head(tables).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-    return str(compiled), ()
-
-
-def move_head(tables: Tables) -> Update:
-    """Return the statement that moves the head to position ``:end`` at the log time ``:at``."""
-    head = tables.head.c
-    moved = update(tables.head).where(head.log == LOG)
-    return moved.values(position=bindparam("end"), appended_at=bindparam("at"))
+def write_move(tables: Tables, dialect: Dialect) -> str:
+    """Return the statement that moves the head, with marks for the position and the log time."""
+    table = dialect.identifier_preparer.format_table(tables.head)
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    return f"UPDATE {table} SET position = {mark}, appended_at = {mark} WHERE log = '{LOG}'"  # noqa: S608

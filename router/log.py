@@ -8,12 +8,12 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from router.bulk import insert_rows
+from router.bulk import Parts, insert_together
 from router.dedupe import Dedupe
 from router.errors import UnknownName
 from router.events import Entry, Event, Notification, as_micros, position_in
 from router.filters import Filter
-from router.head import ask_head, move_head
+from router.head import select_head, write_move
 from router.periods import find_events
 from router.rows import Appended, make_event, make_notification, number, prepare
 from router.schema import Tables
@@ -61,8 +61,8 @@ class EventLog:
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
         # Made once: to make them costs an append more than to execute them.
-        self._ask_head = ask_head(self.store.tables, self.store.engine.dialect)
-        self._move_head = move_head(self.store.tables)
+        self._select_head = select_head(self.store.tables)
+        self._move_head = write_move(self.store.tables, self.store.engine.dialect)
 
     def append(self, entries: Sequence[Entry]) -> list[Appended]:
         """Append all ``entries`` in one transaction and return what became of each, in order.
@@ -78,18 +78,18 @@ class EventLog:
         tables = self.store.tables
         prepared = [prepare(entry) for entry in entries]
         keys = [one.key for entry in prepared for one in entry.found]
-        dialect = self.store.engine.dialect
-        queries = [self._ask_head, *self.dedupe.make_queries(dialect, keys)]
         with self.store.writing(appending=True) as connection:
-            [(head, generation)], *found = self.store.ask(connection, queries)
-            known = {key for rows in found for (key,) in rows}
-            batch = number(prepared, known=known, head=head)
+            head = connection.execute(self._select_head).one()
+            known = self.dedupe.find_known(connection, keys)
+            batch = number(prepared, known=known, head=head.position)
             if batch.events:
-                insert_rows(connection, tables.notification, batch.notifications)
-                insert_rows(connection, tables.event, batch.events)
-                self.dedupe.remember(connection, batch.keys, generation=generation)
-                end = head + len(batch.events)
-                connection.execute(self._move_head, {"end": end, "at": self.store.now()})
+                parts: Parts = [
+                    (tables.notification, batch.notifications),
+                    (tables.event, batch.events),
+                    (tables.dedupe[head.generation], batch.keys),
+                ]
+                moved = (head.position + len(batch.events), self.store.now())
+                insert_together(connection, parts, then=(self._move_head, moved))
         return batch.appended
 
     def head(self) -> int:

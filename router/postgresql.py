@@ -1,15 +1,11 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, cast
-
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from router.bulk import Found, Query, Values
+from router import announcements
 from router.errors import StoreError
 
 LANES = 8
@@ -24,10 +20,12 @@ POOL_SECONDS = 5.0
 KEEPALIVE_SECONDS = 3
 SILENT_MILLIS = 3_000  # after which a server that acknowledges nothing counts as gone
 
+announce, listening = announcements.announce, announcements.listening
+
 # How long a transaction waits for the locks of another one, and how long the server lets it stand
 # still between two statements: a process that froze does not hold up the others for longer.
 APPEND_LOCK, APPEND_IDLE = 2.0, 1.0  # seconds
-OTHER_LOCK, OTHER_IDLE = 6.0, 4.0
+OTHER_LOCK, OTHER_IDLE = 12.0, 10.0
 STATEMENT = 5.0  # that one statement of an append may take
 
 # The first number of our advisory locks, all of which end with their transaction: a pooler may
@@ -199,77 +197,10 @@ def begin_writing(
         _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")
 
 
-@contextmanager
-def sending(connection: Connection) -> Iterator[None]:
-    """Wait for no statement of a block, but for those of `ask`, before its end.
-
-    What has no result is only sent; the first error of any comes later, at the end at the latest.
-    """
-    errors = connection.dialect.loaded_dbapi.Error
-    try:
-        with _driver_of(connection).pipeline():
-            yield
-    except errors as error:
-        raise DBAPIError.instance(None, None, error, errors, hide_parameters=True) from error
-
-
-def ask(connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-    """Return the rows of each query; within `sending`, where all of them are sent at once."""
-    driver = _driver_of(connection)
-    asked = [driver.execute(text, parameters) for text, parameters in queries]
-    return [cursor.fetchall() for cursor in asked]
-
-
-def _driver_of(connection: Connection) -> "_Driver":
-    return cast("_Driver", connection.connection.driver_connection)
-
-
 def read_clock(connection: Connection) -> float | None:
     """Return the server's time in seconds since 1970."""
     query = "SELECT extract(epoch FROM clock_timestamp())"
     return float(connection.exec_driver_sql(query).scalar_one())
-
-
-def announce(connection: Connection, *, place: int) -> None:
-    """Tell all who listen at a log, when the transaction is committed, that it has grown."""
-    _tell(connection, f"NOTIFY router_{place}")
-
-
-class _Cursor(Protocol):
-    """Likewise, of its cursor."""
-
-    def fetchall(self) -> list[Found]: ...
-
-
-class _Driver(Protocol):
-    """What is used of the driver's connection, which is not imported: not everybody has it."""
-
-    autocommit: bool
-
-    def execute(self, query: str, params: Values | None = None) -> "_Cursor": ...
-
-    def pipeline(self) -> AbstractContextManager[object]: ...
-
-    def notifies(self, *, timeout: float, stop_after: int) -> Iterable[object]: ...
-
-    def close(self) -> None: ...
-
-
-@contextmanager
-def listening(engine: Engine, *, place: int) -> Iterator[Callable[[float], bool]]:
-    """Yield what waits some seconds for announcements, and returns whether there were any.
-
-    It needs a session of its own for all its life, which a pooler of transactions does not give.
-    """
-    connection = engine.raw_connection()
-    driver = cast("_Driver", connection.driver_connection)
-    connection.detach()  # it never goes back to the pool
-    try:
-        driver.autocommit = True
-        driver.execute(f"LISTEN router_{place}")
-        yield lambda seconds: any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
-    finally:
-        driver.close()
 
 
 def explain(error: DBAPIError) -> str | None:
@@ -292,8 +223,8 @@ def is_locked_out(error: DBAPIError) -> bool:
 def end_holders(connection: Connection, table: Table) -> None:
     """End the transactions that lock rows of ``table`` and have long waited for their client.
 
-    The server's own time limit for that begins where a batch of statements ends: a process that
-    stands still in the midst of one is not covered by it.
+    The server's own time limit for that begins where a statement ends: it does not cover a process
+    that stands still when it has sent a part of a long one.
     """
     name = connection.dialect.identifier_preparer.format_table(table)
     connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})

@@ -9,11 +9,11 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from router import audit
-from router.bulk import insert_rows
+from router.bulk import Parts, Values, insert_together
 from router.candidates import Candidate, Candidates
 from router.errors import UnknownName, trace
 from router.events import Notification, as_rfc3339, make_ids
-from router.head import move_head, select_head
+from router.head import select_head, write_move
 from router.log import EventLog
 from router.options import explain_unknown
 from router.reparse_plan import Found, Plan
@@ -68,7 +68,7 @@ class Reparsing:
         self._sleep = sleep
         self._clock = clock
         self._select_head = select_head(log.store.tables)
-        self._move_head = move_head(log.store.tables)
+        self._move_head = write_move(log.store.tables, log.store.engine.dialect)
 
     @contextmanager
     def planned(
@@ -144,10 +144,12 @@ class Reparsing:
                 if fresh:
                     first = first or head.position + 1
                     last = head.position + len(fresh)
-                    self._insert(connection, fresh, after=head.position, is_quiet=not deliver)
+                    rows = _make_rows(fresh, after=head.position, is_quiet=not deliver)
                     keys = [(one.key, at) for at, one in enumerate(fresh, head.position + 1)]
-                    self._dedupe.remember(connection, keys, generation=head.generation)
-                    connection.execute(self._move_head, {"end": last, "at": self._store.now()})
+                    tables = self._tables
+                    parts: Parts = [(tables.event, rows), (tables.dedupe[head.generation], keys)]
+                    moved = (self._move_head, (last, self._store.now()))
+                    insert_together(connection, parts, then=moved)
             counts.update(one.type for one in fresh)
             tell("events appended", counts.total())
             self._sleep(max(SHORTEST_PAUSE, self._clock() - began))
@@ -200,16 +202,6 @@ class Reparsing:
         held = set(connection.scalars(select(event.position).where(event.position.in_(pointers))))
         return [one for one in batch if one.key not in known and one.notification_id in held]
 
-    def _insert(
-        self, connection: Connection, fresh: Sequence[Candidate], *, after: int, is_quiet: bool
-    ) -> None:
-        ids = make_ids(after + 1, len(fresh))
-        rows = [
-            (after + at, id_, one.key, one.notification_id, *one.content, True, is_quiet)
-            for at, (id_, one) in enumerate(zip(ids, fresh, strict=True), 1)
-        ]
-        insert_rows(connection, self._tables.event, rows)
-
     def _write_down(self, plan: Plan, *, by: str, deliver: bool) -> None:
         detail = {
             "since": as_rfc3339(plan.since),
@@ -227,3 +219,11 @@ class Reparsing:
                 target=plan.source,
                 detail=detail,
             )
+
+
+def _make_rows(fresh: Sequence[Candidate], *, after: int, is_quiet: bool) -> list[Values]:
+    ids = make_ids(after + 1, len(fresh))
+    return [
+        (after + at, id_, one.key, one.notification_id, *one.content, True, is_quiet)
+        for at, (id_, one) in enumerate(zip(ids, fresh, strict=True), 1)
+    ]

@@ -1,7 +1,7 @@
 """SQLite as a durable log needs it: its settings, its transactions, its checkpoints."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from router.bulk import Found, Query
 from router.errors import StoreError
 from router.gate import Gate
 
@@ -146,17 +145,6 @@ def keep(connection: Connection, *, lasting: bool) -> None:
     if not lasting:
         connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
         connection.rollback()  # ends what SQLAlchemy takes for a transaction
-
-
-@contextmanager
-def sending(connection: Connection) -> Iterator[None]:
-    """Do nothing: there is no way to a server that could be saved."""
-    yield
-
-
-def ask(connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-    """Return the rows of each query."""
-    return [list(map(tuple, connection.exec_driver_sql(*query))) for query in queries]
 
 
 def read_clock(connection: Connection) -> float | None:

@@ -1,7 +1,7 @@
 """One database: its engine, its tables, and the two ways to talk to it, reading and writing."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -10,7 +10,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from router import migrate, sqlite
-from router.bulk import Found, Query
 from router.clock import ServerClock
 from router.dedicated import Dedicated, is_gone
 from router.dialects import find_dialect
@@ -171,15 +170,10 @@ class Store:
             self._freeing_head(),
             self._kept[lasting].lent(begin) as connection,
         ):
-            if appending:
-                with self._dialect.sending(connection):
-                    yield connection
-                    connection.commit()
-            else:
-                if lasting:
-                    self._set_clock(connection)
-                yield connection
-                connection.commit()
+            if lasting and not appending:
+                self._set_clock(connection)
+            yield connection
+            connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
 
     def _connected(self) -> Connection:
@@ -195,14 +189,6 @@ class Store:
             else:
                 break
         return connection
-
-    def ask(self, connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-        """Return the rows of each query, within a transaction that appends.
-
-        They go to a server all at once, and so does what is written after them: the lock that the
-        first one takes is held for one way to the server and back.
-        """
-        return self._dialect.ask(connection, queries)
 
     @contextmanager
     def _freeing_head(self) -> Iterator[None]:

@@ -121,7 +121,7 @@ def test_knows_the_defaults() -> None:
         },
         "on_dead": "release",
         "replay": None,
-        "lanes": 1,
+        "lanes": None,
     }
     assert merge_options({}, {}, where=CRM) == Options()
 

@@ -131,7 +131,7 @@ async def test_live_events_go_before_a_replay(
 ) -> None:
     """A subject is called one at a time, live or replayed, and what is live waits for one call."""
     append_messages(log, ["ana"] * 4)
-    subscription = subscribe(recorder, Options(start="now", replay="allow"))
+    subscription = subscribe(recorder, Options(start="now", replay="allow", lanes=1))
     recorder.hold(1)
     async with dispatching(log, subscription) as dispatcher:
         start(replays)

@@ -2,13 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, event, text
 
-from router.bulk import Found, Query
 from router.store import Store
 
 SECONDS = 20.0  # in which whoever is not held up gets on, however busy the machine is
@@ -48,8 +47,6 @@ class Standstill:
         self._reached = threading.Event()
         self._go_on = threading.Event()
         event.listen(store.engine, "after_cursor_execute", self._see)
-        self._ask = store.ask  # which goes to the server by the driver alone
-        store.ask = self._see_asking  # type: ignore[method-assign]
 
     def run(self, first: Callable[[], object], second: Callable[[], object]) -> Outcome:
         """Run ``first`` to the statement, ``second`` as far as it comes, then both to their end."""
@@ -66,12 +63,6 @@ class Standstill:
             finally:
                 self._go_on.set()
             return Outcome(ahead.result(SECONDS), behind.result(SECONDS), has_waited)
-
-    def _see_asking(self, connection: Connection, queries: Sequence[Query]) -> list[list[Found]]:
-        found = self._ask(connection, queries)
-        for statement, _ in queries:
-            self._see(connection, None, statement)
-        return found
 
     def _see(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         if self._behind in statement:
