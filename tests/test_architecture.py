@@ -16,8 +16,8 @@ FLOORS = {
     " lending masks options paths periodic progress replay_states rests room schema secrets slots"
     " threads turns",
     2: "announcements audit bulk candidates cloud coreapp dedicated dedupe dependents dialects"
-    " fresh_tables head letters listening migrate outgoing periods plugin_tables postgresql reparse_plan"
-    " retry rows sources sqlite store tiling tls verification",
+    " fresh_tables head letters listening migrate outgoing periods plugin_tables postgresql"
+    " reparse_plan retry rows sources sqlite store tiling tls verification",
     3: "hookspecs log tail",
     4: "agenda backlog claims dead fence handlers intents lanes ledger parking rebuild_record"
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
