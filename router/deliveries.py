@@ -1,12 +1,12 @@
 """The deliveries that a worker has under way, and the tasks in which they run."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 
 from router.claims import LIVE
 from router.delivery import Delivery
-from router.lane import Key, Lane, Place
+from router.lane import Key, Lane
 
 
 class Deliveries:
@@ -77,11 +77,11 @@ class Deliveries:
             await asyncio.wait(self._tasks.values(), timeout=seconds)
         return not self._tasks
 
-    async def wait_beside(self, lane: Lane, *, leaving: Collection[Place]) -> None:
-        """Wait for the replays in a lane that leaves: its next owner takes no turns with them."""
-        place = (lane.subscription, lane.first_shard)
-        if lane.run != LIVE or place not in leaving:
+    async def wait_beside(self, lane: Lane) -> None:
+        """Wait for the replays in a live lane: its next owner takes no turns with them."""
+        if lane.run != LIVE:
             return
+        place = (lane.subscription, lane.first_shard)
         tasks = [
             task
             for (name, run, first_shard, _), task in self._tasks.items()

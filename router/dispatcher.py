@@ -196,13 +196,7 @@ class Dispatcher:
             logger.warning(text, lane.takeovers, lane.subscription, lane.checkpoint)
         try:
             delivery = await self._run(lane)
-            if delivery.skipping is not None:
-                await delivery.skip()
-            if delivery.is_finished:
-                await delivery.ledger.write(partial(self._finish, lane))
-            elif not self._stopping.is_set():  # it was paused, or is to go on from what is skipped
-                await self._deliveries.wait_beside(lane, leaving=self._leaving)
-                await self._store(partial(self._lanes.release, lane))
+            await self._conclude(lane, delivery)
         except LeaseLost as error:
             logger.warning("%s", error)
             await self._give_back(lane)  # if it has no other owner
@@ -217,6 +211,18 @@ class Dispatcher:
                 self._opener.forget(lane.run)
             if not self._stopping.is_set():
                 self._note_breaker(lane.subscription)  # whoever delivers it next finds out anew
+
+    async def _conclude(self, lane: Lane, delivery: Delivery) -> None:
+        """Write down how a delivery has ended, and give its lane back."""
+        if delivery.skipping is not None:
+            await delivery.skip()
+        if delivery.is_finished:
+            await delivery.ledger.write(partial(self._finish, lane))
+        elif self._stopping.is_set():
+            return  # all that it owns is given back together
+        elif delivery.skipping is None and lane.subscription not in self._rebuilds.halted:
+            await self._deliveries.wait_beside(lane)
+        await self._store(partial(self._lanes.release, lane))  # unless it was struck off
 
     async def _run(self, lane: Lane) -> Delivery:
         name = lane.subscription
@@ -236,8 +242,9 @@ class Dispatcher:
         self._watch.note_breaker(name, is_open=self._deliveries.is_failing(name))
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
-        self._lanes.remove(lane, connection)
-        self._runs.finish(connection, lane)
+        if self._runs.may_finish(connection, lane):
+            self._lanes.remove(lane, connection)
+            self._runs.finish(connection, lane)
 
     def _refuse(self, lane: Lane, why: str) -> None:
         self._runs.fail(lane.run, why)

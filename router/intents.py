@@ -87,6 +87,8 @@ class Intents:
             RouterError: A replay whose dead letters are redriven was ended before its time.
         """
         table, parked = self._tables.intent, self._tables.parked
+        if run != LIVE:
+            replay_lanes.lock(connection, self._tables, run)
         values = {
             "subscription": subscription,
             "run": run,
@@ -115,6 +117,8 @@ class Intents:
         Raises:
             RouterError: That replay was ended before its time.
         """
+        if run != LIVE:
+            replay_lanes.lock(connection, self._tables, run)
         asked = self._read(connection, *_in_run(self._tables.intent.c, subscription, run))
         if not asked:
             return
@@ -138,6 +142,8 @@ class Intents:
         """
         table = self._tables.intent
         # Locked: of two last lanes each would take the other's part for still to do.
+        if lane.run != LIVE:
+            replay_lanes.lock(connection, self._tables, lane.run)
         if intent not in self._read(connection, table.c.id == intent.id, locking=True):
             return []  # it is carried out, and its id may be that of another one by now
         if intent.action == REDRIVE:

@@ -207,7 +207,7 @@ class Ledger:
             def transact() -> int:
                 nonlocal after
                 uptime = self._make_uptime()
-                with self._opening(progress, changes, uptime) as connection:
+                with self._opening(progress, changes, uptime, idle=self._patience) as connection:
                     work(connection)
                     after = progress.copy()
                     for position in work.settled:
@@ -230,7 +230,7 @@ class Ledger:
 
     @contextmanager
     def _opening(
-        self, progress: Progress, changes: Changes, uptime: Uptime
+        self, progress: Progress, changes: Changes, uptime: Uptime, *, idle: float | None = None
     ) -> Iterator[Connection]:
         """Yield a transaction of the lane's owner that begins with what is true by now."""
         with self._lanes.owning(
@@ -239,7 +239,7 @@ class Ledger:
             done=progress.done,
             is_clear=not self.suspects,
             uptime=uptime,
-            idle=self._patience,
+            idle=idle,
         ) as connection:
             self._parking.release(connection, self.lane, sorted(changes.released))
             for subject, position in changes.advanced.items():

@@ -62,7 +62,8 @@ class Lent:
         try:
             self._cursor.execute(command)
         except self.connection.dialect.loaded_dbapi.Error as error:
-            raise Unavailable(f"the database does not take {command}: {error}") from error
+            words = str(error).partition("\n")[0]  # below it the server quotes what is in rows
+            raise Unavailable(f"the database does not take {command}: {words}") from error
 
     @contextmanager
     def lending(self) -> Iterator[None]:

@@ -232,8 +232,8 @@ def end_holders(connection: Connection, table: Table) -> None:
 
 _END_HOLDERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
-    " WHERE relation = CAST(:table AS regclass) AND mode = 'RowShareLock' AND granted"
-    " AND wait_event = 'ClientRead'"
+    " WHERE datname = current_database() AND relation = CAST(:table AS regclass)"
+    " AND mode = 'RowShareLock' AND granted AND wait_event = 'ClientRead'"
     " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
 )
 

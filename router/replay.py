@@ -207,7 +207,8 @@ class Replays:
     def _change(self, number: int, action: str, state: str, *, actor: str, reason: str) -> bool:
         table = self._tables.replay
         with self._store.writing() as connection:
-            row = connection.execute(select(table).where(table.c.id == number)).first()
+            this = select(table).where(table.c.id == number).with_for_update()  # it may be ending
+            row = connection.execute(this).first()
             if row is None:
                 raise _unknown(number)
             if row.state in FINISHED:

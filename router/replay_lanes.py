@@ -8,7 +8,18 @@ from router.claims import LIVE
 from router.errors import RouterError
 from router.parking import RETRY
 from router.replay_states import DONE, OVER, RUNNING
+from router.schema import Tables
 from router.store import Store
+
+
+def lock(connection: Connection, tables: Tables, number: int) -> None:
+    """Keep others from changing the state of a replay, or making it of what they see of its lanes.
+
+    Whoever does so locks it before anything that was asked of the replay, and behind lanes.
+    """
+    replay = tables.replay
+    this = select(replay.c.id).where(replay.c.id == number)
+    connection.execute(this.with_for_update())
 
 
 def make(
@@ -62,6 +73,7 @@ def reopen(connection: Connection, store: Store, number: int) -> None:
         RouterError: It was ended before its time, and takes up nothing any more.
     """
     table = store.tables.replay
+    lock(connection, store.tables, number)
     row = connection.execute(select(table).where(table.c.id == number)).first()
     if row is None:
         return
@@ -82,6 +94,7 @@ def clear(connection: Connection, store: Store, number: int) -> None:
     """
     tables = store.tables
     lane, parked = tables.lane, tables.parked
+    lock(connection, tables, number)
     is_free = or_(lane.c.owner.is_(None), lane.c.expires_at < store.now())
     free = select(lane.c.first_shard).where(lane.c.run == number, is_free)
     # One that is locked is being written by its owner, however long ago that renewed its lease.

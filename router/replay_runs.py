@@ -104,14 +104,19 @@ class ReplayRuns:
         with self._store.reading() as connection:
             return set(numbers) - set(connection.scalars(query))
 
+    def may_finish(self, connection: Connection, lane: Lane) -> bool:
+        """Whether nobody asks anything of the run while its ``lane`` comes to its end."""
+        self._lock(connection, lane)
+        intent = self._tables.intent.c
+        return not connection.scalars(select(exists().where(intent.run == lane.run))).one()
+
     def finish(self, connection: Connection, lane: Lane) -> None:
         """Note that nothing of the run is left, if the ``lane`` just struck off was its last.
 
         Of a replay that was ended meanwhile, what its other lanes have left behind is cleared away.
         """
         table, lanes = self._tables.replay, self._tables.lane
-        this = select(table.c.id).where(table.c.id == lane.run)
-        connection.execute(this.with_for_update())  # two last lanes would each take the other's
+        self._lock(connection, lane)
         left = select(func.count()).where(
             lanes.c.subscription == lane.subscription, lanes.c.run == lane.run
         )
@@ -121,6 +126,10 @@ class ReplayRuns:
             if connection.execute(update(table).where(*going_on).values(**ended)).rowcount == 0:
                 # It was ended before its time: what its other lanes have left goes with the last.
                 replay_lanes.clear(connection, self._store, lane.run)
+
+    def _lock(self, connection: Connection, lane: Lane) -> None:
+        """Let two last lanes come one after the other: each would take the other's for left."""
+        replay_lanes.lock(connection, self._tables, lane.run)
 
     def fail(self, number: int, why: str) -> None:
         """End a replay that must not be carried out any more."""

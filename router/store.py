@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 from sqlalchemy import Connection, Engine, make_url
@@ -167,7 +167,7 @@ class Store:
         with (
             self.gate.turn(appending=appending),
             self._translated(),
-            self._freeing_head(),
+            self._freeing_head() if appending else nullcontext(),
             self._kept[lasting].lent(begin) as connection,
         ):
             if lasting and not appending:

@@ -36,7 +36,7 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
         Change("rest.py", "mine.with_for_update()", "mine"),
     ],
     "last lanes do not see each other": [
-        Change("replay_runs.py", "this.with_for_update()", "this"),
+        Change("replay_runs.py", "replay_lanes.lock(connection, self._tables, lane.run)", "pass"),
     ],
     "counts overwrite each other": [
         Change("replay_counts.py", "where(this).with_for_update()", "where(this)"),

@@ -56,7 +56,9 @@ def run_properties(folder: Path, files: Sequence[str], changes: Sequence[Change]
     return subprocess.run(
         command,
         cwd=folder,  # before all else on the path
-        env=os.environ | {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"},
+        # One after another: the mutants themselves are tried side by side.
+        env=os.environ
+        | {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=SECONDS,
