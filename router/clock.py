@@ -58,9 +58,6 @@ class ServerClock:
         began = time.monotonic()
         if began - self._set_at < self.AGE:
             return
-        told, now = ask(), time.monotonic()
-        if now - began > self.AGE:
-            return  # too late to be exact
-        self._set_at = now
-        if told is not None:
-            self._ahead = told - (began + now) / 2
+        self._set_at = began
+        if (told := ask()) is not None:
+            self._ahead = told - (began + time.monotonic()) / 2

@@ -238,7 +238,8 @@ async def test_a_dead_letter_may_hold_its_subject(log: EventLog, recorder: Recor
     """With on_dead "hold" the subject waits behind the dead letter, also after a restart."""
     append_messages(log, ["ana", "ana", "ben"])
     recorder.fail(1, Reject("no"))
-    subscription = subscribe(recorder, options=Options(start="beginning", on_dead="hold"))
+    options = Options(start="beginning", on_dead="hold", lanes=1)
+    subscription = subscribe(recorder, options=options)
     async with dispatching(log, subscription):
         await recorder.until_handled([3])
         await until(lambda: read_blocked(log.store) == {":ana": 1})
