@@ -135,6 +135,7 @@ async def test_a_client_that_has_gone_costs_nothing(log: EventLog) -> None:
     assert log.head() == 2
 
 
+@pytest.mark.engines("sqlite")  # whose gate holds the writer up
 def test_a_loop_that_has_ended_costs_nothing(
     log: EventLog, caplog: pytest.LogCaptureFixture
 ) -> None:
