@@ -51,8 +51,13 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
         )
     ],
     "epoch guard removed": [
-        Change("lanes.py", 'columns.epoch == bindparam("of_epoch")', 'bindparam("of_epoch") > 0'),
-        Change("lanes.py", 'or_(owner == "", columns.owner == owner)', 'or_(owner == "", True)'),
+        Change("fence.py", 'columns.epoch == bindparam("of_epoch")', 'bindparam("of_epoch") > 0'),
+        Change("fence.py", 'or_(owner == "", columns.owner == owner)', 'or_(owner == "", True)'),
+        Change(  # which would find it out, too
+            "fence.py",
+            'or_(before == ANY, columns.uptime.in_((before, bindparam("new_uptime"))))',
+            'or_(before == before, columns.uptime == bindparam("new_uptime"))',
+        ),
     ],
     "BEGIN removed": [Change("sqlite.py", '.exec_driver_sql("BEGIN IMMEDIATE")', "")],
     "retry not recorded": [
