@@ -7,7 +7,7 @@ from types import ModuleType
 
 import msgspec
 
-from benchmarks import ingest, simulate
+from benchmarks import append, ingest, simulate
 from benchmarks.delivery import (
     backlog,
     concurrency,
@@ -18,7 +18,6 @@ from benchmarks.delivery import (
     throughput,
     transactional,
 )
-from benchmarks.postgresql import append
 from benchmarks.report import Report
 
 BENCHMARKS: Mapping[str, ModuleType] = {

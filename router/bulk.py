@@ -19,19 +19,6 @@ Parts = Sequence[tuple[Table, Sequence[Values]]]
 T = TypeVar("T")
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
-    """Insert ``rows``, each with a value for every column of ``table`` in its order."""
-    if connection.dialect.name == "sqlite":
-        for chunk in _chunks(rows):
-            statement = _insert_values(table, len(chunk), connection.dialect)
-            connection.exec_driver_sql(statement, tuple(value for row in chunk for value in row))
-    elif rows:
-        statement, writers = _insert_arrays(table, connection.dialect)
-        columns = zip(*rows, strict=True)
-        arrays = tuple(write(column) for write, column in zip(writers, columns, strict=True))
-        connection.exec_driver_sql(statement, arrays)
-
-
 def insert_together(
     connection: Connection,
     parts: Parts,
@@ -46,13 +33,17 @@ def insert_together(
 
     Args:
         connection: Of a transaction that writes.
-        parts: The tables, each with some rows that have a value for every column in its order.
+        parts: The tables, each with at least one row; a row has a value for every column, in its
+            order.
         then: A statement without a result, and its parameters.
     """
     text, values = then
     if connection.dialect.name == "sqlite":
         for table, rows in parts:
-            insert_rows(connection, table, rows)
+            for chunk in _chunks(rows):
+                statement = _insert_values(table, len(chunk), connection.dialect)
+                found = tuple(value for row in chunk for value in row)
+                connection.exec_driver_sql(statement, found)
         connection.exec_driver_sql(text, values)
         return
     texts: list[str] = []

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from router import postgresql, sqlite
 from router.errors import StoreError
+from router.kind import Kind
 
 
 class Dialect(Protocol):
@@ -45,12 +46,11 @@ class Dialect(Protocol):
         self,
         connection: Connection,
         *,
-        appending: bool,
-        lasting: bool,
-        alone: int | None,
+        kind: Kind,
+        place: int,
         idle: float | None,
     ) -> None:
-        """Open a transaction that writes; see `Store.writing`. ``alone`` stands for the log."""
+        """Open a transaction that writes; see `Store.writing`. ``place`` stands for the log."""
 
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""

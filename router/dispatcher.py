@@ -242,9 +242,10 @@ class Dispatcher:
         self._watch.note_breaker(name, is_open=self._deliveries.is_failing(name))
 
     def _finish(self, lane: Lane, connection: Connection) -> None:
-        if self._runs.may_finish(connection, lane):
-            self._lanes.remove(lane, connection)
-            self._runs.finish(connection, lane)
+        if self._intents.carry_out_all(connection, lane):
+            return  # its next owner finds on record what has come of it
+        self._lanes.remove(lane, connection)
+        self._runs.finish(connection, lane)
 
     def _refuse(self, lane: Lane, why: str) -> None:
         self._runs.fail(lane.run, why)

@@ -130,6 +130,17 @@ class Intents:
                     unowned.pass_over(connection, self._tables, lane, position=intent.position)
                 self.carry_out(connection, lane, intent)
 
+    def carry_out_all(self, connection: Connection, lane: Lane) -> bool:
+        """Do on record all that is asked of the run of a replay's ``lane``; whether anything is.
+
+        Its owner does so before it strikes the lane off, for nobody will ask it any more.
+        """
+        replay_lanes.lock(connection, self._tables, lane.run)
+        asked = self._read(connection, *_in_run(self._tables.intent.c, lane.subscription, lane.run))
+        for intent in asked:
+            self.carry_out(connection, lane, intent)
+        return bool(asked)
+
     def carry_out(self, connection: Connection, lane: Lane, intent: Intent) -> list[Parked]:
         """Do on record what ``intent`` asks of ``lane``, and return the deliveries it is about.
 

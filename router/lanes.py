@@ -16,6 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from router import claims
 from router.claims import LIVE, Rows
 from router.fence import ANY, make_fence
+from router.kind import Kind
 from router.lane import LEASE_MICROS, Key, Lane, LeaseLost, Place, Uptime
 from router.progress import dump_ranges, load_ranges
 from router.shares import count_left, find_surplus
@@ -57,7 +58,7 @@ class Lanes:
         with self._store.reading() as connection:
             if not self._find_free(connection, subscriptions, held, leaving):
                 return []  # the usual case costs no write
-        with self._store.writing(alone=False) as connection:
+        with self._store.writing(Kind.LEASE) as connection:
             rows = self._find_free(connection, subscriptions, held, leaving, locking=True)
             head = connection.scalars(select(self._tables.head.c.position)).one()
             taken = [self._take(connection, row, head=head) for row in rows]
@@ -81,7 +82,7 @@ class Lanes:
         lane, worker = self._tables.lane, self._tables.worker
         key = (lane.c.subscription, lane.c.run, lane.c.first_shard, lane.c.epoch)
         mine = select(*key).where(lane.c.owner == self.worker)
-        with self._store.writing(alone=False) as connection:
+        with self._store.writing(Kind.LEASE) as connection:
             owned: set[Key] = {_key_in(row) for row in connection.execute(mine)}
             # A transaction that writes to a lane prolongs it by itself.
             idle = connection.execute(mine.with_for_update(skip_locked=True))
@@ -128,7 +129,7 @@ class Lanes:
             LeaseLost: Somebody else owns the lane by now, or its record is another one; nothing is
                 changed.
         """
-        with self._store.writing(lasting=False, idle=idle) as connection:
+        with self._store.writing(Kind.OWN, idle=idle) as connection:
             self.record(
                 connection,
                 lane,
@@ -182,7 +183,7 @@ class Lanes:
     def release(self, lane: Lane) -> None:
         """Give one lane back."""
         table = self._tables.lane
-        with self._store.writing(alone=False) as connection:
+        with self._store.writing(Kind.LEASE) as connection:
             connection.execute(
                 update(table)
                 .where(*_key_of(table.c, lane), table.c.epoch == lane.epoch)

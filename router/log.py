@@ -14,6 +14,7 @@ from router.errors import UnknownName
 from router.events import Entry, Event, Notification, as_micros, position_in
 from router.filters import Filter
 from router.head import select_head, write_move
+from router.kind import Kind
 from router.periods import find_events
 from router.rows import Appended, make_event, make_notification, number, prepare
 from router.schema import Tables
@@ -78,7 +79,7 @@ class EventLog:
         tables = self.store.tables
         prepared = [prepare(entry) for entry in entries]
         keys = [one.key for entry in prepared for one in entry.found]
-        with self.store.writing(appending=True) as connection:
+        with self.store.writing(Kind.APPEND) as connection:
             head = connection.execute(self._select_head).one()
             known = self.dedupe.find_known(connection, keys)
             batch = number(prepared, known=known, head=head.position)

@@ -7,6 +7,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from router import announcements
 from router.errors import StoreError
+from router.kind import Kind
 
 LANES = 8
 HAS_ONE_WRITER = False
@@ -169,32 +170,32 @@ def begin_reading(connection: Connection) -> None:
 def begin_writing(
     connection: Connection,
     *,
-    appending: bool = False,
-    lasting: bool = True,
-    alone: int | None = None,
+    kind: Kind = Kind.STEER,
+    place: int = 0,
     idle: float | None = None,
 ) -> None:
     """Open a transaction each of whose statements sees what was committed before it.
 
     Args:
         connection: One that was made ready by `keep`.
-        appending: Whether it will lock the head.
-        lasting: Whether its commit waits for the disk, and for standbys if the server is to.
-        alone: The number of what it excludes all others from; None excludes nobody.
+        kind: What it is for. Unless it is an owner's, its commit waits for the disk, and for
+            standbys if the server is to.
+        place: The number of the log, in which one steers at a time.
         idle: Seconds that it may stand still between two statements; None is as usual.
     """
-    lock, rest = (APPEND_LOCK, APPEND_IDLE) if appending else (OTHER_LOCK, OTHER_IDLE)
+    is_append = kind is Kind.APPEND
+    lock, rest = (APPEND_LOCK, APPEND_IDLE) if is_append else (OTHER_LOCK, OTHER_IDLE)
     settings = [f"idle_in_transaction_session_timeout = {_millis(idle or rest)}"]
-    if appending:
+    if is_append:
         settings.append(f"statement_timeout = {_millis(STATEMENT)}")
-    if appending or alone is not None:  # an owner's handlers wait for locks as long as they like
+    if kind in (Kind.APPEND, Kind.STEER):  # an owner's handlers wait for locks as long as they like
         settings.append(f"lock_timeout = {_millis(lock)}")
-    if not lasting:
+    if kind is Kind.OWN:
         settings.append("synchronous_commit = off")
     text = "; ".join(["BEGIN", *(f"SET LOCAL {one}" for one in settings)])
-    _tell(connection, f"{text}; {_WAIT_FOR_DISK}" if lasting else text)
-    if alone is not None:
-        _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")
+    _tell(connection, text if kind is Kind.OWN else f"{text}; {_WAIT_FOR_DISK}")
+    if kind is Kind.STEER:
+        _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")
 
 
 def read_clock(connection: Connection) -> float | None:

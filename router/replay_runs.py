@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, exists, func, or_, select, update
 
 from router import fresh_tables, replay_lanes
 from router.errors import UnknownName
+from router.kind import Kind
 from router.lane import Lane
 from router.replay_record import Replay, make_replay, select_replays
 from router.replay_states import DONE, FAILED, FINISHED, OVER, PLANNED, RUNNING
@@ -77,7 +78,8 @@ class ReplayRuns:
         for row in rows:
             names = fresh_tables.name_fresh(json.loads(row.rebuilds), row.id)
             while time.monotonic() < end:
-                with self._store.writing(lasting=False) as connection:
+                with self._store.writing(Kind.OWN) as connection:
+                    replay_lanes.lock(connection, self._tables, row.id)  # lest two sweep
                     if fresh_tables.drop_some(connection, names, is_old=row.state == DONE):
                         if row.state == DONE:
                             fresh_tables.take_stock(connection, names)
@@ -104,19 +106,14 @@ class ReplayRuns:
         with self._store.reading() as connection:
             return set(numbers) - set(connection.scalars(query))
 
-    def may_finish(self, connection: Connection, lane: Lane) -> bool:
-        """Whether nobody asks anything of the run while its ``lane`` comes to its end."""
-        self._lock(connection, lane)
-        intent = self._tables.intent.c
-        return not connection.scalars(select(exists().where(intent.run == lane.run))).one()
-
     def finish(self, connection: Connection, lane: Lane) -> None:
         """Note that nothing of the run is left, if the ``lane`` just struck off was its last.
 
         Of a replay that was ended meanwhile, what its other lanes have left behind is cleared away.
         """
         table, lanes = self._tables.replay, self._tables.lane
-        self._lock(connection, lane)
+        # Two last lanes come one after the other: each would take the other's for left.
+        replay_lanes.lock(connection, self._tables, lane.run)
         left = select(func.count()).where(
             lanes.c.subscription == lane.subscription, lanes.c.run == lane.run
         )
@@ -126,10 +123,6 @@ class ReplayRuns:
             if connection.execute(update(table).where(*going_on).values(**ended)).rowcount == 0:
                 # It was ended before its time: what its other lanes have left goes with the last.
                 replay_lanes.clear(connection, self._store, lane.run)
-
-    def _lock(self, connection: Connection, lane: Lane) -> None:
-        """Let two last lanes come one after the other: each would take the other's for left."""
-        replay_lanes.lock(connection, self._tables, lane.run)
 
     def fail(self, number: int, why: str) -> None:
         """End a replay that must not be carried out any more."""

@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from router.errors import StoreError
 from router.gate import Gate
+from router.kind import Kind
 
 LANES = 1
 HAS_ONE_WRITER = True
@@ -125,9 +126,8 @@ def begin_reading(connection: Connection) -> None:
 def begin_writing(
     connection: Connection,
     *,
-    appending: bool = False,
-    lasting: bool = True,
-    alone: int | None = None,
+    kind: Kind = Kind.STEER,
+    place: int = 0,
     idle: float | None = None,
 ) -> None:
     """Open a transaction that holds the only write lock from its start on, whatever it is for."""

@@ -15,6 +15,7 @@ from router.dedicated import Dedicated, is_gone
 from router.dialects import find_dialect
 from router.errors import StoreError, Unavailable
 from router.gate import Gate, OpenGate
+from router.kind import Kind
 from router.periodic import Periodic
 from router.schema import Tables, make_tables
 
@@ -87,7 +88,7 @@ class Store:
         Raises:
             Unavailable: The database does not answer.
         """
-        with self.writing(lasting=False) as connection:
+        with self.writing(Kind.OWN) as connection:  # to lose a hint does no harm
             self._dialect.announce(connection, place=self._place)
 
     @contextmanager
@@ -131,46 +132,30 @@ class Store:
 
     @contextmanager
     def writing(
-        self,
-        *,
-        appending: bool = False,
-        lasting: bool = True,
-        alone: bool = True,
-        idle: float | None = None,
+        self, kind: Kind = Kind.STEER, *, idle: float | None = None
     ) -> Iterator[Connection]:
         """Yield a connection whose work is committed at the end of the block, or none of it.
 
         Where many may write at once, whoever goes by what it has read locks that first.
 
         Args:
-            appending: Whether it locks the head, and nothing else; it goes before other writers
-                of this process.
-            lasting: Whether the commit waits for the disk. One that does not is there for all to
-                see, and survives the process; a power cut undoes it, with whatever came after it,
-                unless a lasting one came after it.
-            alone: Whether no other such transaction, of any process, is under way meanwhile. It
-                is for what operators and workers do now and then, neither for appends nor for
-                owners of lanes.
+            kind: What it is for. The commit of an owner's does not wait for the disk: it is there
+                for all to see, and survives the process; a power cut undoes it, with whatever came
+                after it, unless one that waits came after it.
             idle: Seconds for which the server lets it stand still between two statements.
 
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
         """
-        is_steering = alone and lasting and not appending
-        begin = partial(
-            self._dialect.begin_writing,
-            appending=appending,
-            lasting=lasting,
-            alone=self._place if is_steering else None,
-            idle=idle,
-        )
+        is_append = kind is Kind.APPEND
+        begin = partial(self._dialect.begin_writing, kind=kind, place=self._place, idle=idle)
         with (
-            self.gate.turn(appending=appending),
+            self.gate.turn(appending=is_append),
             self._translated(),
-            self._freeing_head() if appending else nullcontext(),
-            self._kept[lasting].lent(begin) as connection,
+            self._freeing_head() if is_append else nullcontext(),
+            self._kept[kind is not Kind.OWN].lent(begin) as connection,
         ):
-            if lasting and not appending:
+            if kind in (Kind.LEASE, Kind.STEER):
                 self._set_clock(connection)
             yield connection
             connection.commit()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
-    1: "alerts bell bodies breaker clock config crew errors events filters gate lane layers"
+    1: "alerts bell bodies breaker clock config crew errors events filters gate kind lane layers"
     " lending masks options paths periodic progress replay_states rests room schema secrets slots"
     " threads turns",
     2: "announcements audit bulk candidates cloud coreapp dedicated dedupe dependents dialects"

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
-from router.bulk import CHUNK, find_keys, insert_rows
+from router.bulk import CHUNK, Parts, find_keys, insert_together
+from router.head import write_move
 from router.store import Store
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -21,6 +22,12 @@ def make_row(number: int, text: str, note: str | None, moment: int | None) -> tu
     return (*row, moment is None, note is None)
 
 
+def put(connection: Connection, store: Store, parts: Parts) -> None:
+    """Insert rows, and move the head to position 7."""
+    move = write_move(store.tables, store.engine.dialect)
+    insert_together(connection, [part for part in parts if part[1]], then=(move, (7, 0)))
+
+
 def read_rows(store: Store) -> list[tuple[object, ...]]:
     """All rows of the table ``event``, in the order of their positions."""
     table = store.tables.event
@@ -31,7 +38,10 @@ def read_rows(store: Store) -> list[tuple[object, ...]]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.dictionaries(
-        NUMBERS, st.tuples(TEXTS | HARD, st.none() | TEXTS | HARD, st.none() | NUMBERS), max_size=9
+        NUMBERS,
+        st.tuples(TEXTS | HARD, st.none() | TEXTS | HARD, st.none() | NUMBERS),
+        min_size=1,
+        max_size=9,
     )
 )
 def test_rows_come_back_as_they_were(
@@ -41,26 +51,30 @@ def test_rows_come_back_as_they_were(
     made = [make_row(number, *rest) for number, rest in sorted(rows.items())]
     with store.writing() as connection:
         connection.execute(delete(store.tables.event))
-        insert_rows(connection, store.tables.event, made)
+        put(connection, store, [(store.tables.event, made)])
     assert read_rows(store) == made
 
 
-@pytest.mark.parametrize("count", [0, 1, CHUNK, 2 * CHUNK + 1])
+@pytest.mark.parametrize("count", [1, CHUNK, 2 * CHUNK + 1])
 def test_any_number_of_rows_goes_in(store: Store, count: int) -> None:
-    """Also none, and more than one statement takes."""
+    """Also more than one statement takes; and what is to be done then is done."""
     made = [make_row(number, "a", None, number) for number in range(count)]
+    keys = [(number.to_bytes(16, "big"), number) for number in range(count)]
     with store.writing() as connection:
-        insert_rows(connection, store.tables.event, made)
+        put(connection, store, [(store.tables.event, made), (store.tables.dedupe_a, keys)])
     assert read_rows(store) == made
+    with store.reading() as connection:
+        assert connection.scalars(select(store.tables.head.c.position)).one() == 7
+        assert len(connection.execute(select(store.tables.dedupe_a)).all()) == count
 
 
-@pytest.mark.parametrize("count", [0, 1, CHUNK, 2 * CHUNK + 1])
+@pytest.mark.parametrize("count", [1, 2, CHUNK, 2 * CHUNK + 1])
 def test_keys_are_found_in_either_table(store: Store, count: int) -> None:
     """Those that are there, and no others."""
     keys = [number.to_bytes(16, "big") for number in range(count)]
     with store.writing() as connection:
-        for table, some in zip(store.tables.dedupe, (keys[::3], keys[1::3]), strict=True):
-            insert_rows(connection, table, [(key, 1) for key in some])
+        some = ([(key, 1) for key in keys[at::3]] for at in (0, 1))
+        put(connection, store, list(zip(store.tables.dedupe, some, strict=True)))
     with store.reading() as connection:
         found = find_keys(connection, store.tables.dedupe, keys)
     assert found == {*keys[::3], *keys[1::3]}

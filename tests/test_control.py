@@ -275,7 +275,7 @@ class Racing(Store):
     moved_to = 0
 
     @contextmanager
-    def writing(self, **terms: Any) -> Iterator[Connection]:  # noqa: ANN401
+    def writing(self, *kind: Any, **terms: Any) -> Iterator[Connection]:  # noqa: ANN401
         """Let the lanes come on once, and then write."""
         if self.moved_to:
             with super().writing() as connection:
@@ -283,7 +283,7 @@ class Racing(Store):
                 first = update(lane).where(lane.c.first_shard == 0)
                 connection.execute(first.values(checkpoint=self.moved_to))
             self.moved_to = 0
-        with super().writing(**terms) as connection:
+        with super().writing(*kind, **terms) as connection:
             yield connection
 
 

@@ -19,6 +19,7 @@ from router.dead import DeadLetters
 from router.dedupe import STEP
 from router.events import Draft, Entry, Notification, from_micros
 from router.filters import DeadFilter, Filter
+from router.kind import Kind
 from router.lane import Lane
 from router.log import PAGE, EventLog
 from router.parking import Failure, Parking, read_parked
@@ -177,7 +178,7 @@ def test_reading_takes_what_it_wants(scene: Scene, what: str) -> None:
 
 
 def _load(log: EventLog) -> None:
-    with log.store.writing(lasting=False) as connection:
+    with log.store.writing(Kind.OWN) as connection:
         Parking(log.store.tables).load(connection, LANE)
 
 
@@ -191,7 +192,7 @@ def _retry(log: EventLog) -> None:
         tables.parked.c.run == LIVE,
         tables.parked.c.position == position,
     )
-    with log.store.writing(lasting=False) as connection:
+    with log.store.writing(Kind.OWN) as connection:
         parked = read_parked(connection.execute(query).one())
         parking.begin_retry(connection, LANE, parked, started_at=now)
         failure = Failure(now, 0.1, "failed", "KeyError")
@@ -207,7 +208,7 @@ def _retry(log: EventLog) -> None:
 
 def _claim(log: EventLog) -> None:
     tables = log.store.tables
-    with log.store.writing(alone=False) as connection:
+    with log.store.writing(Kind.LEASE) as connection:
         find_free(connection, tables, ["crm", "old"], "w", now=log.store.now(), locking=True)
         for row in connection.execute(select(tables.lane)).all():
             has_more_to_do(connection, tables, row)

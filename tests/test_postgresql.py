@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from router import postgresql
 from router.errors import StoreError, Unavailable
+from router.kind import Kind
 from router.store import Store
 from tests.clusters import Server
 from tests.storing import add, count, write
@@ -147,15 +148,15 @@ def test_a_hosts_engine_is_left_as_it_was(host: Engine) -> None:
 
 def test_each_kind_of_transaction_waits_in_its_own_way(store: Store) -> None:
     """An append for the shortest; an owner's handlers for locks as long as they like."""
-    with store.writing(appending=True) as connection:
+    with store.writing(Kind.APPEND) as connection:
         append = read_settings(connection)
-    with store.writing(lasting=False) as connection:
+    with store.writing(Kind.OWN) as connection:
         owner = read_settings(connection)
-    with store.writing(lasting=False, idle=30) as connection:
+    with store.writing(Kind.OWN, idle=30) as connection:
         computing = read_settings(connection)
     with store.writing() as connection:
         steering = read_settings(connection)
-    with store.writing(alone=False) as connection:
+    with store.writing(Kind.LEASE) as connection:
         lease = read_settings(connection)
     assert [tuple(found.values()) for found in (append, owner, computing, steering, lease)] == [
         ("2s", "5s", "1s", "on"),
@@ -168,9 +169,9 @@ def test_each_kind_of_transaction_waits_in_its_own_way(store: Store) -> None:
 
 def test_settings_end_with_their_transaction(store: Store) -> None:
     """A session is handed on as it was: a pooler may give it to somebody else."""
-    for lasting in (True, False):
+    for kind in (Kind.APPEND, Kind.OWN):
         for word in ("COMMIT", "ROLLBACK"):
-            with store.writing(appending=lasting, lasting=lasting) as connection:
+            with store.writing(kind) as connection:
                 inside = read_settings(connection)
                 connection.exec_driver_sql(word)
                 outside = read_settings(connection)
@@ -186,8 +187,8 @@ def test_a_commit_that_is_to_last_waits_for_the_disk(
 ) -> None:
     """Whatever is usual at that server; where that is more than the disk, it stays so."""
     store = Store(f"{database}?options=-csynchronous_commit%3D{usual}")
-    for appending in (True, False):
-        with store.writing(appending=appending) as connection:
+    for kind in (Kind.APPEND, Kind.STEER):
+        with store.writing(kind) as connection:
             assert read_settings(connection)["synchronous_commit"] == lasting
     store.close()
 
@@ -212,7 +213,7 @@ def test_an_append_does_not_wait_for_the_head_for_ever(
     locking = text("SELECT position FROM head FOR UPDATE")
 
     def append() -> None:
-        with store.writing(appending=True) as connection:
+        with store.writing(Kind.APPEND) as connection:
             connection.execute(locking)
 
     with store.engine.connect() as other:
@@ -228,7 +229,7 @@ def test_whoever_stands_still_is_ended(store: Store, monkeypatch: pytest.MonkeyP
     gone = text("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = :pid")
 
     def freeze() -> None:
-        with store.writing(appending=True) as connection, store.engine.connect() as other:
+        with store.writing(Kind.APPEND) as connection, store.engine.connect() as other:
             backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             while not other.execute(gone, {"pid": backend}).scalar_one():
                 other.rollback()

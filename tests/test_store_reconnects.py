@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from router.errors import Unavailable
+from router.kind import Kind
 from router.store import Store
 from tests import databases
 from tests.storing import count, write
@@ -43,14 +44,14 @@ def test_who_reads_next_does_not_notice(store: Store) -> None:
         assert count(store) == 1
 
 
-@pytest.mark.parametrize("how", [{}, {"appending": True}, {"lasting": False}, {"alone": False}])
-def test_who_writes_next_does_not_notice(store: Store, how: dict[str, bool]) -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_who_writes_next_does_not_notice(store: Store, kind: Kind) -> None:
     """The same holds for the connections that are kept for writing."""
-    with store.writing(**how):
+    with store.writing(kind):
         pass
     end_sessions(store)
     for _ in range(2):
-        with store.writing(**how):
+        with store.writing(kind):
             pass
     assert count(store) == 1
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from sqlalchemy import update
 
-from router.intents import DISCARD, Intents
+from router.intents import DISCARD, REDRIVE, Intents
 from router.lane import Lane
 from router.lanes import Lanes
 from router.log import EventLog
@@ -87,6 +87,35 @@ def test_two_owners_carry_out_an_intent(log: EventLog, other: EventLog, live: li
     assert ([len(came.first), len(came.second)], came.has_waited) == ([1, 1], True)
     assert intents.find(["crm"]) == []
     assert states(log.store) == {}
+
+
+def end(log: EventLog, lane: Lane) -> bool:
+    """Do what an owner does who finds that all of a lane is settled; whether it was struck off."""
+    owner, runs = Lanes(log.store, worker="w"), ReplayRuns(log.store)
+    with owner.owning(lane, checkpoint=2, done=[]) as connection:
+        if Intents(log.store).carry_out_all(connection, lane):
+            return False
+        owner.remove(lane, connection)
+        runs.finish(connection, lane)
+        return True
+
+
+def test_what_is_redriven_while_its_lane_ends_is_not_left_behind(
+    log: EventLog, other: EventLog, lanes: list[Lane]
+) -> None:
+    """The owner sees to it before it strikes the lane off, and so the lane stays."""
+    for position in (1, 2):
+        park(log, position, run=1)
+    finish(log, lanes[0])
+    came = Standstill(log.store, behind="UPDATE lane").run(
+        partial(end, log, lanes[1]),
+        partial(ask, Intents(other.store), other.store, REDRIVE, run=1),
+    )
+    assert (came.first, came.has_waited) == (False, False)
+    assert states(log.store, run=1) == {1: "retry", 2: "retry"}
+    assert Replays(log).find(1).state == "running"
+    assert len(read_lanes(log.store, run=1)) == 2
+    assert Intents(log.store).find(["crm"]) == []
 
 
 def test_nobody_claims_what_is_being_switched(

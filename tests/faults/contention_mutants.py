@@ -13,12 +13,12 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
     "two may steer at a time": [
         Change(
             "postgresql.py",
-            '_tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {alone})")',
+            '_tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")',
             '_tell(connection, "SELECT 1")',
         )
     ],
     "appends wait for who steers": [
-        Change("store.py", "alone and lasting and not appending", "alone and lasting")
+        Change("postgresql.py", "if kind is Kind.STEER:", "if kind is not Kind.OWN:")
     ],
     "claims are not locked": [
         Change("claims.py", "query.with_for_update(of=lane, skip_locked=True)", "query")
@@ -40,6 +40,9 @@ MUTANTS: Mapping[str, Sequence[Change]] = {
     ],
     "counts overwrite each other": [
         Change("replay_counts.py", "where(this).with_for_update()", "where(this)"),
+    ],
+    "what is redriven at the end of a lane is left behind": [
+        Change("intents.py", "return bool(asked)", "return False"),
     ],
     "owners do not see what others carry out": [
         Change("intents.py", "query.with_for_update() if locking else query", "query"),

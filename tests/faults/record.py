@@ -2,11 +2,12 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import psycopg
 
+from tests.faults.beside import beside
 from tests.faults.traffic import read_number
 
 PAUSE = 0.05  # seconds between two looks at a log that grows
@@ -105,16 +106,9 @@ class Watcher:
         self._reached = 0
         self._stopped = threading.Event()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """Look while the block lasts."""
-        thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stopped.set()
-            thread.join()
+        return beside(self._run, self._stopped)
 
     def look(self) -> None:
         """Read what is new."""

@@ -9,8 +9,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from signal import SIGINT, SIGQUIT, Signals
 
@@ -19,6 +20,7 @@ import pytest
 from tests import databases
 from tests.clusters import Cluster, serving
 from tests.faults import fleet
+from tests.faults.beside import beside, wait
 from tests.faults.fleet import Fleet, Member
 from tests.faults.journal import Journal, find_breaches
 from tests.faults.record import Record
@@ -28,7 +30,6 @@ from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_pl
 AWAY = 60.0 if os.environ.get("ROUTER_TEST_SIZE") == "full" else 3.0  # seconds
 SUBJECTS, SENDERS = 50, 8
 PROBE = 1_000_000  # the number of the first notification that is not part of the traffic
-SECONDS = 300  # that anything may take: far more than it needs
 # What did not wait for the disk stays away from it, so that a crash undoes it.
 LAZY = {"wal_writer_delay": "10000ms", "wal_writer_flush_after": "1GB"}
 
@@ -59,27 +60,14 @@ class Scene:
         """Send while the block lasts."""
         numbers = itertools.takewhile(lambda _: not self._stopped.is_set(), itertools.count(1))
         send = self.traffic.send(numbers, senders=SENDERS)
-        thread = threading.Thread(target=asyncio.run, args=(send,), daemon=True)
-        thread.start()
-        try:
+        with beside(partial(asyncio.run, send), self._stopped):
             yield
-        finally:
-            self._stopped.set()
-            thread.join()
 
     def grow(self) -> None:
         """Wait until some more of the traffic was answered 200 and handled."""
         sent, effects = len(self.traffic.answered) + 200, self.record.count("effect") + 200
-        self.wait(lambda: len(self.traffic.answered) >= sent)
-        self.wait(lambda: self.record.count("effect") >= effects)
-
-    def wait(self, condition: Callable[[], object]) -> float:
-        """Wait until ``condition`` holds; return how many seconds that took."""
-        began = time.monotonic()
-        while not condition():
-            assert time.monotonic() < began + SECONDS, "it did not come true"
-            time.sleep(0.05)
-        return time.monotonic() - began
+        wait(lambda: len(self.traffic.answered) >= sent)
+        wait(lambda: self.record.count("effect") >= effects)
 
     def post(self, member: Member) -> int:
         """Send a notification of its own and return its status."""
@@ -103,8 +91,8 @@ class Scene:
 
     def check_back(self) -> float:
         """Check that all goes on by itself; return after how many seconds all receivers did."""
-        waited = self.wait(lambda: all(self.post(one) == 200 for one in self.fleet.receivers))
-        self.wait(lambda: all(one.ask("/readyz").status == 200 for one in self.fleet.receivers))
+        waited = wait(lambda: all(self.post(one) == 200 for one in self.fleet.receivers))
+        wait(lambda: all(one.ask("/readyz").status == 200 for one in self.fleet.receivers))
         self.grow()
         for member in self.fleet.members:
             member.require_alive()
@@ -112,7 +100,7 @@ class Scene:
 
     def check(self) -> None:
         """Check what is promised, once all is delivered."""
-        self.wait(self.record.is_delivered)
+        wait(self.record.is_delivered)
         self.record.check_effects()
         must = {number for number, status in self.probes.items() if status == 200}
         self.record.check_log(must=must | self.traffic.answered.keys(), may=set(self.probes))

@@ -5,7 +5,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGKILL
@@ -16,12 +16,12 @@ import pytest
 from tests import databases
 from tests.clusters import Cluster, serving
 from tests.faults import fleet
+from tests.faults.beside import wait
 from tests.faults.record import Record
 from tests.faults.traffic import Traffic
 from tests.faults.worker import EFFECTS, PLAIN, make_effects, write_plugins
 
 SUBJECTS, SENDERS, MORE = 50, 8, 500
-SECONDS = 300  # that anything may take: far more than it needs
 STANDBY = "second"
 
 
@@ -36,14 +36,6 @@ class Pair(NamedTuple):
         """The URL of the database on whichever of them takes writes."""
         hosts = "&".join(f"host=127.0.0.1:{one.port}" for one in self)
         return f"postgresql+psycopg://postgres@/postgres?{hosts}&target_session_attrs=read-write"
-
-
-def wait(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` holds."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
 
 
 def is_synchronous(primary: Cluster) -> bool:

@@ -1,8 +1,6 @@
 """A process stands still, or its connection ends, at one statement after another on PostgreSQL."""
 
 import itertools
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from router.log import EventLog
 from router.postgresql import APPEND_IDLE
 from tests.entries import append_messages
 from tests.faults import fleet
+from tests.faults.beside import SECONDS, wait
 from tests.faults.fleet import Member
 from tests.faults.journal import Journal, find_breaches
 from tests.faults.proxy import Line, Proxy
@@ -20,7 +19,6 @@ from tests.faults.worker import EFFECTS, PLAIN, make_effects, write_plugins
 BEGIN = f"idle_in_transaction_session_timeout = {int(APPEND_IDLE * 1_000)}".encode()
 LEAST = 4  # statements that an append has, the commit among them
 EVENTS, SUBJECTS, EVERY = 600, 30, 7
-SECONDS = 300  # that anything may take: far more than it needs
 
 
 class Freezer:
@@ -77,15 +75,6 @@ class Cutter:
             if self._commits % EVERY == 0:
                 self.cuts += 1
                 line.is_cut = True
-
-
-def wait(condition: Callable[[], object]) -> float:
-    """Wait until ``condition`` holds; return how many seconds that took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + SECONDS, "it did not come true"
-        time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def test_a_receiver_that_stands_still_amid_an_append_does_not_stop_the_others(

@@ -2,8 +2,7 @@
 
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from router.log import EventLog
 from tests.entries import append_messages
 from tests.faults import fleet
+from tests.faults.beside import beside, wait
 from tests.faults.fleet import Fleet, Member
 from tests.faults.journal import Journal, find_breaches
 from tests.faults.record import Record
@@ -20,7 +20,6 @@ from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_pl
 LANES = 8  # of each subscription
 PLUGINS = (PLAIN, AWAITING, EFFECTS)
 SUBJECTS, BATCH = 40, 20
-SECONDS = 300  # that anything may take: far more than it needs
 
 
 class Scene:
@@ -43,22 +42,9 @@ class Scene:
     @contextmanager
     def growing(self) -> Iterator[None]:
         """Append while the block lasts."""
-        thread = threading.Thread(target=self._grow, daemon=True)
-        thread.start()
-        try:
+        with beside(self._grow, self._stopped):
             yield
-        finally:
-            self._stopped.set()
-            thread.join()
-            self._log.store.close()
-
-    def wait(self, condition: Callable[[], object]) -> float:
-        """Wait until ``condition`` holds; return how many seconds that took."""
-        began = time.monotonic()
-        while not condition():
-            assert time.monotonic() < began + SECONDS, f"{condition} did not come true"
-            time.sleep(0.05)
-        return time.monotonic() - began
+        self._log.store.close()
 
     def owned(self, member: Member) -> int:
         """Return how many lanes a worker owns."""
@@ -102,17 +88,17 @@ def scene(tmp_path: Path, postgres_log: str) -> Iterator[Scene]:
     make_effects(postgres_log)
     with fleet.running(tmp_path, workers=2) as found:
         scene = Scene(tmp_path, postgres_log, found)
-        scene.wait(scene.is_shared)
+        wait(scene.is_shared)
         yield scene
 
 
 def test_the_lanes_of_a_killed_worker_run_elsewhere(scene: Scene) -> None:
     """After a kill -9 the other worker takes all lanes over, and each event is handled."""
     with scene.growing():
-        scene.wait(lambda: scene.record.head() > 200)
+        wait(lambda: scene.record.head() > 200)
         scene.first.kill()
-        seconds = scene.wait(scene.is_taken_over)
-    scene.wait(scene.record.is_delivered)
+        seconds = wait(scene.is_taken_over)
+    wait(scene.record.is_delivered)
     scene.check()
     print(f"\nall lanes of a killed worker ran elsewhere after {seconds:.1f} s")  # noqa: T201
 
@@ -120,19 +106,19 @@ def test_the_lanes_of_a_killed_worker_run_elsewhere(scene: Scene) -> None:
 def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing(scene: Scene) -> None:
     """What it had under way leaves no trace when it goes on; then it has its share again."""
     with scene.growing():
-        scene.wait(lambda: scene.record.head() > 200)
+        wait(lambda: scene.record.head() > 200)
         scene.first.pause()
-        seconds = scene.wait(scene.is_taken_over)
+        seconds = wait(scene.is_taken_over)
         reached = scene.record.head()
-        scene.wait(lambda: min(scene.progress()[LANES * len(PLUGINS) :]) >= reached)
+        wait(lambda: min(scene.progress()[LANES * len(PLUGINS) :]) >= reached)
         before = scene.progress()
         scene.first.resume()
-        again = scene.wait(scene.is_shared)
+        again = wait(scene.is_shared)
         after = scene.progress()
     assert all(new >= old for old, new in zip(before, after, strict=True))
     said = scene.first.text
     assert "another worker has taken over" in said or "has another owner" in said
-    scene.wait(scene.record.is_delivered)
+    wait(scene.record.is_delivered)
     scene.check()
     print(  # noqa: T201
         f"\nall lanes of a worker that stood still ran elsewhere after {seconds:.1f} s, and it had"

@@ -153,7 +153,7 @@ def _serving(
 
 def _wrk(ports: Sequence[int], *, connections: int, seconds: int, run: str) -> list[list[int]]:
     """Load all ports at once, and return what wrk tells of each."""
-    script = str(HERE.parent / "notifications.lua")
+    script = str(HERE / "notifications.lua")
     started = [
         subprocess.Popen(
             [

@@ -1,1 +1,0 @@
-"""Benchmarks of the router on PostgreSQL, one process and several."""
