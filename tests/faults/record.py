@@ -45,6 +45,10 @@ class Record:
         )
         return Counter(str(pid) for (pid,) in self.ask(query))
 
+    def progress(self) -> int:
+        """Return a number that grows with each event that is settled for a subscription."""
+        return int(self.ask("SELECT sum(checkpoint) FROM lane")[0][0])
+
     def is_delivered(self) -> bool:
         """Whether all lanes have come to the end of the log, and nothing is left over."""
         query = (

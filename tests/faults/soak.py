@@ -40,7 +40,8 @@ class Size:
         notifications: That differ from each other.
         subjects: Of their events.
         kills: How often a process is killed, a receiver and a worker in turn.
-        seconds: That the deliveries may take after the last answer: far more than they need.
+        seconds: That anything may stand still: far more than it needs. How long all of it takes
+            depends on the machine, and on how many lanes are suspect.
         minutes: After which no more is sent, however much is left.
     """
 
@@ -98,7 +99,7 @@ class Soak:
                 some = takewhile(is_early, numbers)
                 asyncio.run(traffic.send(some, senders=SENDERS, may_go_on=may_go_on))
                 sent, self._is_sent = time.monotonic(), True
-            self._wait(partial(self._is_delivered, traffic))
+            self._wait(partial(self._is_delivered, traffic), moving=self._how_far)
             delivered = time.monotonic()
             self._watcher.look()
             for member in found.members:
@@ -127,7 +128,10 @@ class Soak:
         def kill() -> None:
             try:
                 for number in range(self._size.kills):
-                    self._wait(lambda: self._is_sent or self._steps(traffic) > number)  # noqa: B023
+                    self._wait(
+                        lambda: self._is_sent or self._steps(traffic) > number,  # noqa: B023
+                        moving=lambda: len(traffic.answered),
+                    )
                     if self._is_sent:
                         return
                     self._kill(found.workers if number % 2 else found.receivers)
@@ -164,10 +168,16 @@ class Soak:
         is_handled = len(self._journal.handled) >= len(traffic.answered)
         return is_handled and self._record.is_delivered()
 
-    def _wait(self, condition: Callable[[], object]) -> None:
-        end = time.monotonic() + self._size.seconds
+    def _how_far(self) -> tuple[int, ...]:
+        return self._record.progress(), len(self._journal.lines)
+
+    def _wait(self, condition: Callable[[], object], *, moving: Callable[[], object]) -> None:
+        """Wait for a ``condition`` as long as something is ``moving`` towards it."""
+        seen, moved = moving(), time.monotonic()
         while not condition():
-            assert time.monotonic() < end, "it does not get on"
+            if (sight := moving()) != seen:
+                seen, moved = sight, time.monotonic()
+            assert time.monotonic() < moved + self._size.seconds, f"stands still at {seen}"
             time.sleep(LOOK)
 
     def _check(self, traffic: Traffic) -> None:
@@ -183,7 +193,7 @@ class Soak:
 @click.option("--notifications", default=200_000, show_default=True)
 @click.option("--subjects", default=5_000, show_default=True)
 @click.option("--kills", default=60, show_default=True)
-@click.option("--seconds", default=900.0, show_default=True, help="Patience at the end.")
+@click.option("--seconds", default=120.0, show_default=True, help="Of standing still.")
 @click.option("--minutes", default=60.0, show_default=True, help="Of sending, at most.")
 @click.option("--seed", default=1, show_default=True)
 def main(

@@ -9,7 +9,7 @@ from tests import databases
 from tests.clusters import Server
 from tests.faults.soak import Size, Soak
 
-SIZE = Size(notifications=3_000, subjects=75, kills=10, seconds=300, minutes=60)
+SIZE = Size(notifications=3_000, subjects=75, kills=10, seconds=120, minutes=60)
 
 
 def test_a_fleet_that_is_killed_at_random_keeps_every_promise(

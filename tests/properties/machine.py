@@ -20,10 +20,11 @@ from tests.properties.world import make_world
 ENDINGS: list[Ending] = ["fail", "fail", "again", "late", "interrupt", "ok", "reject", "die"]
 AT_LAST: list[Ending] = ["ok", "ok", "ok", "ok", "ok", "fail", "die"]
 KINDS: list[Kind] = ["plain", "async", "transactional"]
-HOWS: list[How] = ["crash before", "crash after", "stop", "fail before", "fail after"]
+CRASHES: list[How] = ["crash before", "crash after"]
+HOWS: list[How] = [*CRASHES, "stop", "fail before", "fail after"]
 ON_DEAD: list[OnDead] = ["release", "release", "hold"]
 
-numbers = st.integers(1, 40) | st.integers(20, 100)
+numbers = st.integers(1, 40) | st.integers(30, 130)
 ends = st.builds(End, numbers, st.sampled_from(HOWS))
 arrivals = st.builds(
     Arrival,

@@ -25,7 +25,11 @@ PAUSE_MICROS = 12_000_000  # in which a worker that does not heed a pause would 
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What a subscription is like."""
+    """What a subscription is like.
+
+    Attributes:
+        seconds: That a call of an async handler may last.
+    """
 
     kind: Kind
     lanes: int
@@ -33,6 +37,7 @@ class Setting(msgspec.Struct, frozen=True):
     attempts: int = 20
     order: Order = "subject"
     on_dead: OnDead = "release"
+    seconds: float = 0.02
 
     def make_plugin(
         self, world: World, scripts: Mapping[int, Sequence[Ending]], *, start: Start = "beginning"
@@ -46,7 +51,7 @@ class Setting(msgspec.Struct, frozen=True):
             concurrency=self.concurrency,
             retry=RetryOptions(first=0.5, attempts=self.attempts, give_up_after=1e9),
             # The time of an async handler is the loop's, that of others the quick clock's.
-            timeout=0.02 if self.kind == "async" else 86_400,
+            timeout=self.seconds if self.kind == "async" else 86_400,
             replay="allow",
         )
         return Scripted(self.kind, scripts=scripts, options=options, dawdle=world.clock.dawdle)
