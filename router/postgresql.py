@@ -39,9 +39,10 @@ _WAIT_FOR_DISK = (
     " WHERE current_setting('synchronous_commit') = 'off'"
 )
 
-# By how SQLSTATE begins: what a row or a statement has brought about, whatever the server's state;
-# but for a table or a permission that is missing, or a statement that a pooler has left behind.
-_FAULTS = ("0A", "21", "22", "23", "42", "54")
+# By how SQLSTATE begins: what passes, or is put right where the server is run. Whatever else there
+# is was brought about by a row or a statement, and would come again. But for a table or a permission
+# that is missing, and a statement that a pooler has left behind.
+_PASSING = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX")
 _STATES = ("42P01", "42501", "42P05")
 
 
@@ -210,7 +211,7 @@ def explain(error: DBAPIError) -> str | None:
     The driver's own words alone: SQLAlchemy's add the statement and its parameters.
     """
     state = getattr(error.orig, "sqlstate", None) or ""
-    if state.startswith(_FAULTS) and state not in _STATES:
+    if state and not state.startswith(_PASSING) and state not in _STATES:
         return None
     lines = str(error.orig).splitlines() or [type(error.orig).__name__]
     return f"{lines[0]}; make it with `router db upgrade`" if state == "42P01" else lines[0]

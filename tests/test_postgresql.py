@@ -277,6 +277,9 @@ def test_what_is_to_be_alone_waits_for_its_like(store: Store, *, is_other_log: b
         errors.CardinalityViolation,
         errors.FeatureNotSupported,
         errors.ProgramLimitExceeded,
+        errors.RaiseException,
+        errors.WithCheckOptionViolation,
+        errors.TriggeredActionException,
     ],
 )
 def test_what_a_row_is_at_fault_for_is_explained_by_nothing(error: type[psycopg.Error]) -> None:
