@@ -18,6 +18,7 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 SHARDS = 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}  # of a UUID
 _ID_DIGITS = re.compile(r"[0-9a-f]{12}8[0-9a-f]{3}[89ab][0-9a-f]{15}", re.IGNORECASE)
 
 
@@ -192,14 +193,15 @@ def make_ids(first: int, count: int) -> list[str]:
     A UUID of version 8 (RFC 9562, section 5.8): 82 random bits, so that two logs never share an
     id, then the position in the last 40 bits, so that an id is looked up without an index.
     """
-    noise = os.urandom(11 * count)
+    noise = os.urandom(11 * count).hex()
     ids = []
     for at in range(count):
-        raw = bytearray(noise[at * 11 : at * 11 + 11])
-        raw[6] = raw[6] & 0x0F | 0x80
-        raw[8] = raw[8] & 0x3F | 0x80
-        text = raw.hex() + f"{first + at:010x}"
-        ids.append(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+        text = noise[at * 22 : at * 22 + 22]
+        variant = _VARIANTS[text[16]]
+        ids.append(
+            f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}"
+            f"-{text[20:]}{first + at:010x}"
+        )
     return ids
 
 
@@ -211,7 +213,8 @@ def position_in(event_id: str) -> int | None:
 
 def as_micros(moment: datetime) -> int:
     """Return ``moment`` as the log stores it: microseconds since 1970 in UTC."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    since = moment - _EPOCH  # whose floor division takes twice as long
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:

@@ -10,7 +10,7 @@ from router.clock import Clock
 from router.events import Event, Replaying
 from router.filters import Filter
 from router.ledger import Ledger
-from router.log import Page
+from router.pages import Page
 from router.room import WINDOW, Room
 
 PAGE = 500

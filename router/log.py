@@ -1,22 +1,21 @@
 """The log: events are appended once, in order and without gaps, and read back by anybody."""
 
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, func, select
+from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.bulk import Parts, insert_together
 from router.dedupe import Dedupe
 from router.errors import UnknownName
-from router.events import Entry, Event, Notification, as_micros, position_in
+from router.events import Entry, Event, as_micros, position_in
 from router.filters import Filter
 from router.head import select_head, write_move
 from router.kind import Kind
+from router.pages import Page, Pages
 from router.periods import find_events
-from router.rows import Appended, make_event, make_notification, number, prepare
+from router.rows import Appended, number, prepare
 from router.schema import Tables
 from router.store import Store
 
@@ -24,19 +23,6 @@ PAGE = 500  # events a page: enough to make a query's fixed cost small, little e
 PAGE_BYTES = 8 * 1024 * 1024
 MOST = 10_000  # events a page, well below SQLite's limit of 32,766 variables
 EVERYTHING = Filter()
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Some events in order of position.
-
-    Attributes:
-        reached: Every matching event up to this position is in this page or an earlier one.
-        is_last: Whether there was nothing more when it was read.
-    """
-
-    events: Sequence[Event]
-    reached: int
-    is_last: bool
 
 
 class EventLog:
@@ -62,6 +48,7 @@ class EventLog:
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
         # Made once: to make them costs an append more than to execute them.
+        self._pages = Pages(self.store.tables)
         self._select_head = select_head(self.store.tables)
         self._move_head = write_move(self.store.tables, self.store.engine.dialect)
 
@@ -144,24 +131,19 @@ class EventLog:
         """
         tables = self.store.tables
         limit = max(1, min(limit, MOST))
-        query = self._matching(select(*_event_columns(tables)), matching)
+        query = self._matching(self._pages.select(), matching)
         if shards is not None:
             query = query.where(tables.event.c.shard.between(*shards))
         query = query.where(tables.event.c.position > after)
-        query = query.order_by(tables.event.c.position).limit(limit)
+        query = query.limit(limit)
         with self.store.reading() as connection:
             end = connection.scalars(select(tables.head.c.position)).one()
             end = end if until is None else min(end, until)
             if end <= after:
                 return Page((), after, is_last=True)
-            rows = connection.execute(query.where(tables.event.c.position <= end)).all()
-            found = _read_notifications(connection, tables, rows, max_bytes=max_bytes)
-        events = [
-            # Up to the first event whose body did not fit, lest a later one be taken before it.
-            make_event(row, found[row.notification_id])
-            for row in takewhile(lambda row: row.notification_id in found, rows)
-        ]
-        is_last = len(rows) < limit and len(events) == len(rows)
+            query = query.where(tables.event.c.position <= end)
+            events, is_whole = self._pages.read(connection, query, max_bytes=max_bytes)
+        is_last = is_whole and len(events) < limit
         return Page(events, max(after, end) if is_last else events[-1].position, is_last)
 
     def narrow(self, *, after: int, until: int | None, matching: Filter) -> tuple[int, int | None]:
@@ -229,46 +211,6 @@ class EventLog:
         if matching.sources or matching.since or matching.until:
             query = query.join(notification, notification.c.id == event.c.notification_id)
         return query.where(*_conditions(self.store.tables, matching))
-
-
-def _event_columns(tables: Tables) -> list[ColumnElement[object]]:
-    event = tables.event.c
-    return [
-        event.position,
-        event.id,
-        event.type,
-        event.subtype,
-        event.channel,
-        event.subject,
-        event.external_id,
-        event.occurred_at,
-        event.path,
-        event.notification_id,
-    ]
-
-
-def _read_notifications(
-    connection: Connection,
-    tables: Tables,
-    rows: Sequence[Row[*tuple[Any, ...]]],
-    *,
-    max_bytes: int,
-) -> dict[int, Notification]:
-    """Read the bodies of ``rows`` in their order until ``max_bytes`` are reached, each once."""
-    first: dict[int, int] = {}
-    for one in rows:
-        first.setdefault(one.notification_id, one.position)
-    table, event = tables.notification, tables.event
-    query = select(table).join(event, event.c.notification_id == table.c.id)
-    query = query.where(event.c.position.in_(list(first.values()))).order_by(event.c.position)
-    found: dict[int, Notification] = {}
-    size = 0
-    result = connection.execution_options(stream_results=True).execute(query)
-    while (not found or size < max_bytes) and (row := result.fetchone()) is not None:
-        found[row.id] = make_notification(row)
-        size += len(row.body)
-    result.close()
-    return found
 
 
 def _conditions(tables: Tables, matching: Filter) -> list[ColumnElement[bool]]:

@@ -40,8 +40,8 @@ _WAIT_FOR_DISK = (
 )
 
 # By how SQLSTATE begins: what passes, or is put right where the server is run. Whatever else there
-# is was brought about by a row or a statement, and would come again. But for a table or a permission
-# that is missing, and a statement that a pooler has left behind.
+# is was brought about by a row or a statement, and would come again: but for a table or a
+# permission that is missing, and a statement that a pooler has left behind.
 _PASSING = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX")
 _STATES = ("42P01", "42501", "42P05")
 

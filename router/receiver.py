@@ -102,7 +102,7 @@ class Receiver:
             raise Unavailable(str(error)) from error
         return PlainTextResponse("ready\n")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive) -> ASGIApp:
         name, _, secret = path_of(scope).removeprefix(PREFIX).partition("/")
         writer = self._require_open()
         source = self._sources.get(name)
@@ -115,7 +115,7 @@ class Receiver:
             raise HTTPException(405, headers={"allow": "GET, HEAD, POST"})
         return _challenge(source, _request(scope, secret=secret))
 
-    async def _take(self, source: Source, request: Request, writer: Writer) -> Response:
+    async def _take(self, source: Source, request: Request, writer: Writer) -> ASGIApp:
         """Take a notification: 200 with an empty body once it is on disk."""
         _verify(source, request)
         body, headers = request.body, request.headers
@@ -125,7 +125,7 @@ class Receiver:
         notification = Notification(source.name, received_at, kept, body)
         appended = await _append(writer, notification, drafts)
         logger.debug("%s: %d new, %d known", source.name, len(appended.positions), appended.known)
-        return Response(status_code=200)  # not a shared one: middlewares change headers in place
+        return _accept
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
@@ -160,6 +160,13 @@ def _request(scope: Scope, *, secret: str, body: bytes = b"") -> Request:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     query = dict(QueryParams(scope["query_string"])) if scope["query_string"] else {}
     return Request(headers=headers, query=query, secret=secret, body=body)
+
+
+async def _accept(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer 200 with an empty body, as a `Response` would, which takes four times as long."""
+    headers = [(b"content-length", b"0")]  # not shared ones: middlewares change them in place
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _challenge(source: Source, request: Request) -> Response:

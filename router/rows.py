@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row
+from sqlalchemy import Row, Select, select
 
 from router import bodies, paths
 from router.bulk import Values
@@ -23,8 +23,10 @@ from router.events import (
     make_ids,
     shard_of,
 )
+from router.schema import Tables
 
 MAX_SUBJECT = 2_000  # bytes in UTF-8: a row of a PostgreSQL index holds 2,704, with other columns
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 LIVE = (False, False)  # the last columns of `event`: `reparsed` and `quiet`
 
 
@@ -193,8 +195,13 @@ def _notification_row(notification: Notification) -> Values:
 
 def _as_kept(notification: Notification, *, id: int) -> Notification:  # noqa: A002
     """Return ``notification`` as the log will give it back."""
-    received_at = notification.received_at.astimezone(UTC)
-    return msgspec.structs.replace(notification, id=id, received_at=received_at)
+    return Notification(
+        source=notification.source,
+        received_at=_in_utc(notification.received_at),
+        headers=notification.headers,
+        body=notification.body,
+        id=id,
+    )
 
 
 def _event(found: Found, notification: Notification, position: int, id: str) -> Event:  # noqa: A002
@@ -208,38 +215,40 @@ def _event(found: Found, notification: Notification, position: int, id: str) -> 
         channel=draft.channel,
         subject=draft.subject,
         external_id=draft.external_id,
-        occurred_at=draft.occurred_at and draft.occurred_at.astimezone(UTC),
+        occurred_at=draft.occurred_at and _in_utc(draft.occurred_at),
         path=draft.path,
         notification=notification,
     )
 
 
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
 def make_event(row: Row[*tuple[Any, ...]], notification: Notification) -> Event:
-    """Return the event of a row of the table ``event``."""
+    """Return the event of a row that `router.pages` selects; by place, which is the quickest."""
+    position, id_, type_, subtype, channel, subject, external_id, occurred_at, path, _ = row
     return Event(
-        position=row.position,
-        id=row.id,
-        type=row.type,
-        subtype=row.subtype,
-        channel=row.channel,
-        subject=row.subject,
-        external_id=row.external_id,
-        occurred_at=_moment(row.occurred_at),
-        path=row.path,
-        notification=notification,
+        position,
+        id_,
+        type_,
+        subtype,
+        channel,
+        subject,
+        external_id,
+        None if occurred_at is None else from_micros(occurred_at),
+        path,
+        notification,
     )
 
 
-def make_notification(row: Row[*tuple[Any, ...]]) -> Notification:
-    """Return the notification of a row of the table ``notification``."""
-    return Notification(
-        id=row.id,
-        source=row.source,
-        received_at=from_micros(row.received_at),
-        headers=msgspec.json.decode(row.headers),
-        body=row.body,
-    )
+def select_notifications(tables: Tables) -> Select[int, str, int, str, bytes]:
+    """Return the query whose rows `make_notification` takes."""
+    table = tables.notification.c
+    return select(table.id, table.source, table.received_at, table.headers, table.body)
 
 
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
+def make_notification(row: Row[int, str, int, str, bytes]) -> Notification:
+    """Return the notification of a row."""
+    id_, source, received_at, headers, body = row
+    return Notification(source, from_micros(received_at), _decode_headers(headers), body, id_)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from router.events import Notification
 from router.periods import find_notifications
-from router.rows import make_notification
+from router.rows import make_notification, select_notifications
 from router.store import Store
 
 PAGE = 500  # notifications
@@ -72,8 +72,8 @@ def _read_page(
     connection: Connection, store: Store, source: str, *, after: int, last: int
 ) -> StoredPage:
     table, event = store.tables.notification, store.tables.event.c
-    query: Select[*tuple[Any, ...]] = (
-        select(table)
+    query = (
+        select_notifications(store.tables)
         .join(store.tables.event, event.position == table.c.id)
         .where(table.c.source == source, table.c.id > after, table.c.id <= last)
         .order_by(table.c.id)

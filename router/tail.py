@@ -9,7 +9,8 @@ import msgspec
 
 from router.events import Event, Notification
 from router.filters import Filter
-from router.log import EventLog, Page
+from router.log import EventLog
+from router.pages import Page
 
 BYTES = 16 * 1024 * 1024  # of bodies that are kept
 EVENTS = 5_000  # that are kept

@@ -15,8 +15,9 @@ from router.intake import Span
 from router.lane import LEASE_MICROS, LeaseLost
 from router.lanes import Lanes
 from router.ledger import Ledger
-from router.log import EventLog, Page
+from router.log import EventLog
 from router.options import Options
+from router.pages import Page
 from router.parking import Parking
 from router.room import Room
 from router.roster import Roster

@@ -17,7 +17,7 @@ FLOORS = {
     " threads turns",
     2: "announcements audit bulk candidates cloud coreapp dedicated dedupe dependents dialects"
     " fresh_tables head letters listening migrate outgoing periods plugin_tables postgresql"
-    " reparse_plan retry rows sources sqlite store tiling tls verification",
+    " pages reparse_plan retry rows sources sqlite store tiling tls verification",
     3: "hookspecs log tail",
     4: "agenda backlog claims dead fence handlers intents lanes ledger parking rebuild_record"
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from router.events import Draft, Entry, EventType, Notification
 from router.filters import Filter
-from router.log import EventLog, Page
+from router.log import EventLog
+from router.pages import Page
 from router.store import Store
 from router.tail import BYTES, EVENTS, FRESH_MICROS, PAGE, Tail
 from tests.entries import NOON, append, make_entry

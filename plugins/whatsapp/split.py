@@ -84,7 +84,9 @@ def _split_value(value: Element, path: str, whole: str, channel: str) -> Iterato
         return
     contact = find_only_contact(value)
     for name, read in _READERS.items():
-        for at, element in _each(value.get(name), f"{path}.{name}"):
+        if (found := value.get(name)) is None:  # most often, of two of the three
+            continue
+        for at, element in _each(found, f"{path}.{name}"):
             if element is None:
                 yield malformed(at, channel=channel)
             else:
@@ -101,7 +103,7 @@ def _each(found: object, path: str) -> Iterator[tuple[str, Element | None]]:
 
 
 def _holds_known(value: object) -> bool:
-    return type(value) is dict and any(name in value for name in _READERS)
+    return type(value) is dict and not _READERS.keys().isdisjoint(value)
 
 
 def _find_number(value: object) -> str | None:
