@@ -48,6 +48,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.dist = "loadfile"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Let there be one more than there are cores: some wait for processes that they started."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses a database on each engine, or on those that its nearest mark names."""
     if "engine_name" in metafunc.fixturenames:
