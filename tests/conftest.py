@@ -1,5 +1,6 @@
 """What all tests share: how hard Hypothesis tries, and where the samples of providers are."""
 
+import gc
 import os
 import tempfile
 import time
@@ -38,7 +39,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run all tests on all cores, file by file, where nothing else is asked for."""
     option = config.option
-    if not config.pluginmanager.has_plugin("xdist"):
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ  # one of those that run them
+    if is_worker or not config.pluginmanager.has_plugin("xdist"):
         return
     # The folders of what takes long come first by their names, and the short ones fill the end.
     option.loadscopereorder = False
@@ -52,6 +54,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Let there be one more than there are cores: some wait for processes that they started."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what has been loaded, which stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
