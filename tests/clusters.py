@@ -275,10 +275,13 @@ def _children_of(pid: int) -> list[int]:
 
 
 def find_memory() -> Path | None:
-    """Return a folder in memory with room for a cluster: disks take a hundred times as long."""
-    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
-        return MEMORY
-    return None
+    """Return a folder in memory with room for a cluster: disks take a hundred times as long.
+
+    Programs can be run from it, as far as one can tell.
+    """
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        return None
+    return None if os.statvfs(MEMORY).f_flag & os.ST_NOEXEC else MEMORY
 
 
 def _is_open_to_all(folder: Path) -> bool:

@@ -1,6 +1,8 @@
 """What all tests share: how hard Hypothesis tries, and where the samples of providers are."""
 
+import gc
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +16,12 @@ from router.store import Store
 from router.subscriptions import Subscription
 from tests import databases
 from tests.bench import Bench, MakeBench
-from tests.clusters import Server
+from tests.clusters import Server, find_memory
 from tests.workshop import MakeWorkshop, Workshop
+
+# What a commit asks of a disk takes as long as a test. That it is asked for is tested by itself.
+if "TMPDIR" not in os.environ and (memory := find_memory()) is not None:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 # No deadline: an example that has to wait for a busy machine is not a failure.
 settings.register_profile("default", deadline=None, max_examples=50)
@@ -27,6 +33,33 @@ settings.register_profile(
     "mutants", settings.get_profile("ci"), database=None, phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run all tests on all cores, file by file, where nothing else is asked for."""
+    option = config.option
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ  # one of those that run them
+    if is_worker or not config.pluginmanager.has_plugin("xdist"):
+        return
+    # The folders of what takes long come first by their names, and the short ones fill the end.
+    option.loadscopereorder = False
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and option.numprocesses is None:
+        option.numprocesses = "auto"
+    if option.numprocesses and option.dist == "no":
+        option.dist = "loadfile"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Let there be one more than there are cores: some wait for processes that they started."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over what has been loaded, which stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

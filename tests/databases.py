@@ -21,6 +21,7 @@ from tests.clusters import Server, find_installed, find_wheel, serving
 MakeUrl = Callable[[], str]
 
 ENGINES = ("sqlite", "postgresql")
+TABLES = make_tables()  # of an empty log
 
 _ALONE = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -94,12 +95,11 @@ def reset(url: str) -> None:
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(_ALONE)
         if _shape(connection) == _first_shape(plain):
-            tables = make_tables()
             emptying = [
                 SQL("DELETE FROM {}").format(Identifier(table.name))
-                for table in reversed(tables.metadata.sorted_tables)
+                for table in reversed(TABLES.metadata.sorted_tables)
             ]
-            head = _HEAD.format(Identifier(tables.head.name))
+            head = _HEAD.format(Identifier(TABLES.head.name))
             connection.execute(SQL("; ").join([*emptying, _FROM_ONE, head]))
             return
         for schema in [row[0] for row in connection.execute(_SCHEMAS)]:
@@ -117,9 +117,8 @@ def _first_shape(plain: str) -> list[TupleRow]:
 def _shape(connection: psycopg.Connection) -> list[TupleRow]:
     """Return what tables, columns and constraints there are, and the revision of the log."""
     columns = connection.execute(_COLUMNS).fetchall()
-    version = make_tables().version
-    revision = SQL("SELECT * FROM {}").format(Identifier(version))
-    is_there = any(row[:2] == ("public", version) for row in columns)
+    revision = SQL("SELECT * FROM {}").format(Identifier(TABLES.version))
+    is_there = any(row[:2] == ("public", TABLES.version) for row in columns)
     return [
         *columns,
         *connection.execute(_CONSTRAINTS),

@@ -5,6 +5,8 @@ The long one is a command: see `tests.faults.soak`.
 
 from pathlib import Path
 
+import pytest
+
 from tests import databases
 from tests.clusters import Server
 from tests.faults.soak import Size, Soak
@@ -12,6 +14,7 @@ from tests.faults.soak import Size, Soak
 SIZE = Size(notifications=3_000, subjects=75, kills=10, seconds=120, minutes=60)
 
 
+@pytest.mark.slow
 def test_a_fleet_that_is_killed_at_random_keeps_every_promise(
     tmp_path: Path, postgres: Server
 ) -> None:
