@@ -163,7 +163,6 @@ def _take_in(database: Database, *, seconds: int, connections: int, padding: int
 def _deliver(database: Database, size: int, *, seconds: int) -> Peak:
     record, end = Record(database.folder), time.monotonic() + seconds
     with _running(database, start="beginning") as (_port, pid):
-        time.sleep(2)  # until the subscription is on record
         while (lag := record.lag(NAME)) and time.monotonic() < end:
             time.sleep(0.5)
         return Peak(read_peak_rss(pid), size - lag)

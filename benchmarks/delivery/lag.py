@@ -9,7 +9,7 @@ import msgspec
 
 from benchmarks import processes, wrk
 from benchmarks.delivery.observed import FILE
-from benchmarks.delivery.served import HANDLERS
+from benchmarks.delivery.served import HANDLERS, write_plugins
 from benchmarks.delivery.sightings import Sample, Seen
 from benchmarks.engines import Database
 from benchmarks.ingest import SECRET, name_run
@@ -49,12 +49,8 @@ def observe(
     folder = database.folder
     settings = f'plugins_dir = ["{HANDLERS}"]\n' + write_settings(database.url, secret=SECRET)
     (folder / "router.toml").write_text(settings)
-    (folder / HANDLERS).mkdir(exist_ok=True)
-    for old in (folder / HANDLERS).glob("*.py"):
-        old.unlink()
-    for name in names:
-        text = PLUGIN.format(name=name, keyword="async def" if is_async else "def")
-        (folder / HANDLERS / f"{name}.py").write_text(text)
+    keyword = "async def" if is_async else "def"
+    write_plugins(folder, {name: PLUGIN.format(name=name, keyword=keyword) for name in names})
     port = processes.find_free_port()
     command = [sys.executable, "-m", "benchmarks.delivery.observed", str(port)]
     how = {"connections": CONNECTIONS, "secret": SECRET, "marked": True}
