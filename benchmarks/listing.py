@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing, redirect_stdout
+from unittest.mock import patch
 
 from benchmarks.engines import Database
 from router import EventLog
@@ -35,13 +36,13 @@ def time_list(database: Database, options: Sequence[str]) -> list[float]:
 
     The start of an interpreter, which is the same for every command, is not.
     """
-    os.environ["ROUTER_DATABASE"] = database.url
     arguments = ["events", "list", "--json", *options]
     took: list[float] = []
     end = time.perf_counter() + SECONDS
-    while not took or (len(took) < CALLS and time.perf_counter() < end):
-        began = time.perf_counter()
-        with redirect_stdout(io.StringIO()):
-            router(arguments, prog_name="router", standalone_mode=False)
-        took.append((time.perf_counter() - began) * 1000)
+    with patch.dict(os.environ, ROUTER_DATABASE=database.url):
+        while not took or (len(took) < CALLS and time.perf_counter() < end):
+            began = time.perf_counter()
+            with redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+                router(arguments, prog_name="router", standalone_mode=False)
+            took.append((time.perf_counter() - began) * 1000)
     return took
