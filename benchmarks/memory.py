@@ -5,6 +5,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -106,16 +107,16 @@ def _list_cases(
         database = logs[chosen.backlog]
         return _deliver(database, chosen.backlog, seconds=chosen.backlog_seconds)
 
-    cases = [
-        ("idle", chosen.pairs, lambda: _on_fresh(idle)),
-        ("ingest", chosen.pairs, lambda: _on_fresh(ingest)),
-        ("bodies of 4 MiB", chosen.pairs, lambda: _on_fresh(take_large)),
+    cases: list[tuple[str, int, Callable[[], Peak]]] = [
+        ("idle", chosen.pairs, partial(_on_fresh, idle)),
+        ("ingest", chosen.pairs, partial(_on_fresh, ingest)),
+        ("bodies of 4 MiB", chosen.pairs, partial(_on_fresh, take_large)),
         (f"backlog of {chosen.backlog:,}", chosen.backlog_runs, deliver),
     ]
     for size in sorted(chosen.sizes):
         log = logs[size]
-        cases.append((f"idle beside {size:,}", chosen.pairs, lambda log=log: idle(log)))
-        cases.append((f"ingest beside {size:,}", chosen.pairs, lambda log=log: ingest(log)))
+        cases.append((f"idle beside {size:,}", chosen.pairs, partial(idle, log)))
+        cases.append((f"ingest beside {size:,}", chosen.pairs, partial(ingest, log)))
     return cases
 
 

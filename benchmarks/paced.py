@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from functools import partial
 from statistics import median
 
 import msgspec
@@ -15,6 +16,7 @@ from benchmarks.servers import ROUTER
 from benchmarks.watching import Watching
 
 WANTED = 50.0  # milliseconds
+WARM = 2  # seconds
 REACHED = 0.97  # of the rate, at least, or the server has not kept up
 
 
@@ -85,10 +87,10 @@ def _load(engine: Engine, name: str, chosen: Namespace) -> Run:
     rate, connections = chosen.rate, chosen.connections
     with engine.fresh() as database, servers.serving(name, database, secret=secret) as served:
         port, server = served
-        warm = {"connections": connections, "secret": secret, "rate": rate}
-        wrk.load(port, seconds=2, run="warm", **warm)
+        send = partial(wrk.load, port, connections=connections, secret=secret, rate=rate)
+        send(seconds=WARM, run=name_run())
         with Watching(server.pid) as watching:
-            load = wrk.load(port, seconds=chosen.seconds, run=name_run(), **warm)
+            load = send(seconds=chosen.seconds, run=name_run())
     if load.errors or not load.requests:
         sys.exit(f"{name}: {load.errors} errors in {load.requests} requests: the run is void")
     return Run(load.rate, load.p50, load.p99, load.late, watching.busy)

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import linear_regression
 
 import msgspec
@@ -53,10 +54,10 @@ def observe(
     write_plugins(folder, {name: PLUGIN.format(name=name, keyword=keyword) for name in names})
     port = processes.find_free_port()
     command = [sys.executable, "-m", "benchmarks.delivery.observed", str(port)]
-    how = {"connections": CONNECTIONS, "secret": SECRET, "marked": True}
+    send = partial(wrk.load, port, connections=CONNECTIONS, secret=SECRET, marked=True)
     with processes.running(command, folder, port=port):
-        wrk.load(port, rate=max(10, rate // 10), seconds=WARM, run=name_run(), **how)
-        load = wrk.load(port, rate=rate, seconds=seconds, run=name_run(), **how)
+        send(rate=max(10, rate // 10), seconds=WARM, run=name_run())
+        load = send(rate=rate, seconds=seconds, run=name_run())
     if load.errors:
         sys.exit(f"{load.errors} errors in {load.requests} requests: the run is void")
     seen = msgspec.json.decode((folder / FILE).read_bytes(), type=Seen)
@@ -93,8 +94,10 @@ def keeps_up(samples: Sequence[Sample], *, rate: int, answered: float) -> bool:
     return slope <= GROWTH * rate
 
 
-def find_highest(is_kept: Callable[[int], bool], *, first: int, most: int, steps: int) -> int:
-    """Return the highest rate that is found to be kept, in so many steps; 0 if none is.
+def find_bounds(
+    is_kept: Callable[[int], bool], *, first: int, most: int, steps: int
+) -> tuple[int, int | None]:
+    """Return the highest rate that was kept, 0 if none was, and the lowest that was not, if any.
 
     It doubles or halves the rate until one is kept and a higher one is not, and goes between then.
 
@@ -104,7 +107,8 @@ def find_highest(is_kept: Callable[[int], bool], *, first: int, most: int, steps
         most: The highest that is tried.
         steps: How many are tried at most.
     """
-    kept, lost, rate = 0, 0, first
+    kept, rate = 0, first
+    lost: int | None = None
     for _ in range(steps):
         if is_kept(rate):
             kept = rate
@@ -112,8 +116,8 @@ def find_highest(is_kept: Callable[[int], bool], *, first: int, most: int, steps
             lost = rate
         if kept >= most or (lost and kept and lost < NEAR * kept):
             break
-        if not lost:
+        if lost is None:
             rate = min(most, kept * 2)
         else:
             rate = round(math.sqrt(kept * lost)) if kept else max(1, lost // 2)
-    return kept
+    return kept, lost

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -17,6 +18,7 @@ from benchmarks.notifications import write_status
 FILL = 500  # events recorded at once
 
 
+@dataclass(frozen=True)
 class Received(DomainEvent):
     """A status, of the aggregate that is its recipient.
 

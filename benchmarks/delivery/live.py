@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks import engines, wrk
-from benchmarks.delivery.lag import find_highest, keeps_up, observe
+from benchmarks.delivery.lag import find_bounds, keeps_up, observe
 from benchmarks.engines import Engine
-from benchmarks.report import Report, Row, describe_figure, find_quantile
+from benchmarks.report import UNKNOWN, Report, Row, describe_figure, find_quantile
 
 P50, P99 = 10.0, 50.0  # milliseconds
 WINDOWS = 6  # of a run: their figures differ as runs would
@@ -34,12 +34,8 @@ def measure(chosen: Namespace) -> Report:
     with engines.running(chosen.engine) as engine:
         rows, findings = _measure_wait(engine, chosen)
         for number in chosen.subscriptions:
-            found = _find_rate(engine, number, chosen)
-            most = f" (no higher one was tried than {chosen.most:,})" * (found >= chosen.most)
-            said = f"{number} subscriptions: lag does not grow up to {found:,}/s{most}"
-            if number == FIVE:
-                said += f"; wanted {KEPT:,}: {'met' if found >= KEPT else 'missed'}"
-            findings.append(said)
+            kept, lost = _find_rate(engine, number, chosen)
+            findings.append(describe_bounds(number, kept, lost))
     return Report(rows, findings)
 
 
@@ -73,6 +69,23 @@ def _measure_wait(engine: Engine, chosen: Namespace) -> tuple[list[Row], list[st
     return [row], findings
 
 
+def describe_bounds(number: int, kept: int, lost: int | None) -> str:
+    """Return up to which rate lag does not grow, and whether that is what is wanted.
+
+    Args:
+        number: Of subscriptions.
+        kept: The highest rate that was kept.
+        lost: The lowest one that was not, if any was tried.
+    """
+    end = f", and at {lost:,}/s it does" if lost else ", the highest that was tried"
+    said = f"{number} subscriptions: lag does not grow at {kept:,}/s{end}"
+    if number != FIVE:
+        return said
+    if kept >= KEPT:
+        return f"{said}; wanted at {KEPT:,}: met"
+    return f"{said}; wanted at {KEPT:,}: {'missed' if lost and lost <= KEPT else UNKNOWN}"
+
+
 def split(waits: Sequence[tuple[float, float]], number: int) -> list[list[float]]:
     """Return the waits of each of so many equal parts of the time; parts without any are left out.
 
@@ -89,7 +102,7 @@ def split(waits: Sequence[tuple[float, float]], number: int) -> list[list[float]
     return [part for part in parts if part]
 
 
-def _find_rate(engine: Engine, number: int, chosen: Namespace) -> int:
+def _find_rate(engine: Engine, number: int, chosen: Namespace) -> tuple[int, int | None]:
     names = [f"live{at}" for at in range(number)]
 
     def is_kept(rate: int) -> bool:
@@ -108,4 +121,4 @@ def _find_rate(engine: Engine, number: int, chosen: Namespace) -> int:
         print(f"{number} subscriptions, {rate:,}/s: {said}", file=sys.stderr)
         return kept
 
-    return find_highest(is_kept, first=chosen.first, most=chosen.most, steps=chosen.steps)
+    return find_bounds(is_kept, first=chosen.first, most=chosen.most, steps=chosen.steps)

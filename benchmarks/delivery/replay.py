@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from statistics import median
 
@@ -41,7 +42,7 @@ def measure(chosen: Namespace) -> Report:
                     BARE: lambda: read_bare(database.url, events=chosen.events),
                     LIBRARY: lambda: history.read(events=chosen.events),
                     **{
-                        kind: lambda kind=kind: replay(database.url, kind, events=chosen.events)
+                        kind: partial(replay, database.url, kind, events=chosen.events)
                         for kind in KINDS
                     },
                 },

@@ -23,7 +23,7 @@ def replay(url: str, kind: Kind, *, events: int, after: int = 0) -> Pass:
 
     async def run() -> Pass:
         counted = Counted(events)
-        options = {"start": "now", "replay": "allow"}
+        options: dict[str, object] = {"start": "now", "replay": "allow"}
         router = make_router(url, {NAME: (kind, counted)}, options=options)
         if kind == "transactional":
             _make_table(url)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from benchmarks.delivery.lag import cut, find_highest, keeps_up
-from benchmarks.delivery.live import split
+from benchmarks.delivery.lag import cut, find_bounds, keeps_up
+from benchmarks.delivery.live import describe_bounds, split
 from benchmarks.delivery.sightings import Sample, Seen
+from benchmarks.report import UNKNOWN
 
 
 def make_samples(*, rate: int, handled: int, behind: int = 0, seconds: int = 10) -> list[Sample]:
@@ -32,8 +33,10 @@ def test_a_rate_that_is_not_answered_is_not_kept_up_with() -> None:
 @pytest.mark.parametrize("limit", [90, 700, 1_500, 3_300, 7_000])
 def test_the_highest_rate_is_found_from_either_side(limit: int) -> None:
     """It is kept, and within a tenth of the limit when there are steps enough."""
-    found = find_highest(lambda rate: rate <= limit, first=2_000, most=8_000, steps=16)
-    assert limit / 1.1 <= found <= limit
+    kept, lost = find_bounds(lambda rate: rate <= limit, first=2_000, most=8_000, steps=16)
+    assert lost is not None
+    assert kept <= limit < lost
+    assert lost < 1.1 * kept
 
 
 def test_the_search_is_bounded() -> None:
@@ -44,9 +47,17 @@ def test_the_search_is_bounded() -> None:
         tried.append(rate)
         return True
 
-    assert find_highest(is_kept, first=2_000, most=5_000, steps=9) == 5_000
+    assert find_bounds(is_kept, first=2_000, most=5_000, steps=9) == (5_000, None)
     assert tried == [2_000, 4_000, 5_000]
-    assert find_highest(lambda rate: False, first=2_000, most=5_000, steps=3) == 0
+    assert find_bounds(lambda rate: False, first=2_000, most=5_000, steps=3) == (0, 500)
+
+
+def test_what_was_not_tried_is_not_claimed() -> None:
+    """A search that ended below what is wanted, without a rate that was lost, tells nothing."""
+    assert describe_bounds(5, 2_000, 2_200).endswith("met")
+    assert describe_bounds(5, 1_000, 1_080).endswith("missed")
+    assert describe_bounds(5, 1_000, None).endswith(UNKNOWN)
+    assert describe_bounds(5, 1_500, 2_500).endswith(UNKNOWN)
 
 
 def test_only_the_load_itself_is_looked_at() -> None:
