@@ -18,11 +18,14 @@ class Watching:
 
     Args:
         pid: Of the process; its loop runs in its main thread.
+
+    Attributes:
+        looks: How many there were so far.
     """
 
     def __init__(self, pid: int) -> None:
         self._file = Path(f"/proc/{pid}/task/{pid}/syscall")
-        self._looks = self._idle = 0
+        self.looks = self._idle = 0
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -42,9 +45,9 @@ class Watching:
     @property
     def busy(self) -> float:
         """The share of the looks at which it did not wait for sockets."""
-        return 1 - self._idle / self._looks if self._looks else 0.0
+        return 1 - self._idle / self.looks if self.looks else 0.0
 
     def _watch(self) -> None:
         while not self._is_over.wait(PERIOD):
-            self._looks += 1
+            self.looks += 1
             self._idle += self._file.read_text().split()[0] in IDLE
