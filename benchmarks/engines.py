@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -109,6 +110,12 @@ class PostgreSQL:
             elif int(fields[1]) == postmaster:
                 ticks += sum(map(int, fields[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def add_memory_option(parser: ArgumentParser) -> None:
+    """Add the choice of where the files of PostgreSQL are."""
+    said = "PostgreSQL's files in memory, not on disk"
+    parser.add_argument("--memory", action="store_true", help=said)
 
 
 @contextmanager

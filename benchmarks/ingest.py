@@ -56,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=3, help="of load in each run")
     parser.add_argument("--hmac", choices=("off", "on"), nargs="+", default=["off"])
     parser.add_argument("--engine", choices=engines.NAMES, default="sqlite")
+    engines.add_memory_option(parser)
 
 
 def measure(chosen: Namespace) -> Report:
@@ -63,7 +64,7 @@ def measure(chosen: Namespace) -> Report:
     wrk.require_wrk()
     rows: list[Row] = []
     findings: list[str] = []
-    with engines.running(chosen.engine) as engine:
+    with engines.running(chosen.engine, on_disk=not chosen.memory) as engine:
         for hmac in chosen.hmac:
             for connections in chosen.connections:
                 title = f"{connections}, hmac {hmac}"

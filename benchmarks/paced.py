@@ -51,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seconds", type=int, default=8, help="of load in each run")
     parser.add_argument("--hmac", choices=("off", "on"), default="on")
     parser.add_argument("--engine", choices=engines.NAMES, nargs="+", default=list(engines.NAMES))
+    engines.add_memory_option(parser)
 
 
 def measure(chosen: Namespace) -> Report:
@@ -59,7 +60,7 @@ def measure(chosen: Namespace) -> Report:
     rows: list[Row] = []
     findings: list[str] = []
     for name in chosen.engine:
-        with engines.running(name) as engine:
+        with engines.running(name, on_disk=not chosen.memory) as engine:
             runs = _load_both(engine, chosen)
         rows += [_describe(f"{name}: {server}", each) for server, each in runs.items()]
         slow = [run for run in runs[ROUTER] if run.rate < REACHED * chosen.rate]

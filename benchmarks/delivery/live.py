@@ -26,12 +26,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--step-seconds", type=int, default=10, help="of load at each of them")
     parser.add_argument("--kind", choices=("async", "plain"), default="async")
     parser.add_argument("--engine", choices=engines.NAMES, default="sqlite")
+    engines.add_memory_option(parser)
 
 
 def measure(chosen: Namespace) -> Report:
     """Measure the wait at one rate, then look for the highest rate for each number."""
     wrk.require_wrk()
-    with engines.running(chosen.engine) as engine:
+    with engines.running(chosen.engine, on_disk=not chosen.memory) as engine:
         rows, findings = _measure_wait(engine, chosen)
         for number in chosen.subscriptions:
             kept, lost = _find_rate(engine, number, chosen)

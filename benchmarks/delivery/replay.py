@@ -30,11 +30,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=5, help="alternating runs of each")
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--engine", choices=engines.NAMES, default="sqlite")
+    engines.add_memory_option(parser)
 
 
 def measure(chosen: Namespace) -> Report:
     """Run the bare loop, the library and each kind of handler in turn."""
-    with engines.running(chosen.engine) as engine, engine.fresh() as database:
+    with (
+        engines.running(chosen.engine, on_disk=not chosen.memory) as engine,
+        engine.fresh() as database,
+    ):
         fill_log(database.url, islice(draw_recipients(SUBJECTS), chosen.events))
         with _history(database, engine.name, events=chosen.events) as history:
             passes = _run_all(
