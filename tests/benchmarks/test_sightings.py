@@ -24,8 +24,11 @@ def answer(status: int, *, key: str) -> None:
     async def send(_message: Message) -> None:
         pass
 
-    scope = {"type": "http", "headers": [(b"x-id", key.encode())]}
-    asyncio.run(observed.observe(application)(scope, receive, send))
+    async def run() -> None:
+        scope = {"type": "http", "headers": [(b"x-id", key.encode())]}
+        await observed.observe(application)(scope, receive, send)
+
+    asyncio.run(run())
 
 
 def finish(sightings: Sightings, folder: Path) -> Seen:
