@@ -7,11 +7,13 @@ from types import ModuleType
 
 import msgspec
 
-from benchmarks import append, ingest, simulate
+from benchmarks import append, growth, ingest, memory, paced, simulate
 from benchmarks.delivery import (
     backlog,
     concurrency,
     isolation,
+    live,
+    long_replay,
     replay,
     replays,
     statements,
@@ -22,6 +24,7 @@ from benchmarks.report import Report
 
 BENCHMARKS: Mapping[str, ModuleType] = {
     "ingest": ingest,
+    "paced": paced,
     "append": append,
     "throughput": throughput,
     "concurrency": concurrency,
@@ -29,8 +32,12 @@ BENCHMARKS: Mapping[str, ModuleType] = {
     "backlog": backlog,
     "transactional": transactional,
     "statements": statements,
+    "live": live,
     "replay": replay,
+    "long-replay": long_replay,
     "replays": replays,
+    "growth": growth,
+    "memory": memory,
     "simulate": simulate,
 }
 

@@ -1,7 +1,7 @@
 """Notifications as the Cloud API posts them, each with one status, and logs filled with them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -53,14 +53,38 @@ def draw_recipients(subjects: int, *, seed: int = 7) -> Iterable[int]:
 
 def make_log(folder: Path, recipients: Iterable[int] = ()) -> str:
     """Return the URL of a new log in ``folder`` with one status of each of ``recipients``."""
-    store = Store(f"sqlite:///{folder / 'router.db'}", create=True)
+    url = f"sqlite:///{folder / 'router.db'}"
+    store = Store(url, create=True)
     migrate.upgrade(store.engine, store.tables)
-    log = EventLog(store)
-    entries = (_make_entry(write_status(*one)) for one in enumerate(recipients))
+    store.close()
+    fill_log(url, recipients)
+    return url
+
+
+def fill_log(
+    url: str,
+    recipients: Iterable[int],
+    *,
+    first: int = 0,
+    go_on: Callable[[int], bool] = lambda _appended: True,
+) -> int:
+    """Append one status of each of ``recipients``, and return how many they were.
+
+    Args:
+        url: Of the log.
+        recipients: One after another.
+        first: The number of the first status; each is appended once only.
+        go_on: Is asked after each transaction, and told how many they are by now.
+    """
+    log, appended = EventLog(url), 0
+    entries = (_make_entry(write_status(*one)) for one in enumerate(recipients, first))
     while some := list(islice(entries, FILL)):
         log.append(some)
-    store.close()
-    return f"sqlite:///{folder / 'router.db'}"
+        appended += len(some)
+        if not go_on(appended):
+            break
+    log.store.close()
+    return appended
 
 
 def _make_entry(body: bytes) -> Entry:

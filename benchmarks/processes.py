@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROUTER = (sys.executable, "-c", "from router.cli import main; main()")
+BASELINE = (sys.executable, "-m", "benchmarks.baselines")
+ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -19,7 +21,7 @@ def running(
     command: Sequence[str], folder: Path, *, port: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server in ``folder`` until the block ends; it has its ``port`` open in the block."""
-    environment = {**os.environ, "ROUTER_LOG_LEVEL": "CRITICAL"}
+    environment = {**os.environ, "ROUTER_LOG_LEVEL": "CRITICAL", "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(command, cwd=folder, env=environment)
     try:
         _wait_for(port, server)
@@ -63,6 +65,13 @@ def read_rss(pid: int) -> float:
     """Return the memory that a process has in use, in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+
+
+def read_peak_rss(pid: int) -> float:
+    """Return the most memory that a process has had in use so far, in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(peak) / 1024
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:

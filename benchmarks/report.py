@@ -6,6 +6,7 @@ from statistics import median
 
 import msgspec
 
+UNKNOWN = "not measurable here"  # what is claimed is smaller than the spread
 Figure = str | int | float
 Row = dict[str, Figure]
 
@@ -41,10 +42,50 @@ def find_quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
-def describe_ratio(name: str, ratios: Sequence[float]) -> str:
-    """Return the median of the pairs' ratios with the lowest and the highest."""
-    spread = f"pairs from {min(ratios):.2f} to {max(ratios):.2f}"
-    return f"{name}: {median(ratios):.2f} ({spread})"
+def describe_ratio(
+    name: str, ratios: Sequence[float], *, wanted: float | None = None, at_most: bool = False
+) -> str:
+    """Return what the pairs' ratios are, and what they do not tell; see `describe_figure`.
+
+    Where some of them are above 1 and some below, they do not tell which is the greater.
+    """
+    said = describe_figure(name, ratios, wanted=wanted, at_most=at_most, each="pairs")
+    if min(ratios) < 1 < max(ratios):
+        said += f"; which is the greater: {UNKNOWN}"
+    return said
+
+
+def describe_figure(
+    name: str,
+    values: Sequence[float],
+    *,
+    wanted: float | None = None,
+    at_most: bool = False,
+    each: str = "runs",
+) -> str:
+    """Return the median with the lowest and the highest, and whether it is what is wanted.
+
+    Args:
+        name: What is told.
+        values: One of each run.
+        wanted: The least that it should be.
+        at_most: Whether that is the most instead.
+        each: What has one value.
+    """
+    low, high = min(values), max(values)
+    said = f"{name}: {median(values):.2f} ({each} from {low:.2f} to {high:.2f})"
+    if wanted is None:
+        return said
+    bound = f"wanted at {'most' if at_most else 'least'} {wanted:g}"
+    return f"{said}; {bound}: {judge(values, wanted, at_most=at_most)}"
+
+
+def judge(values: Sequence[float], wanted: float, *, at_most: bool) -> str:
+    """Return whether all of ``values`` are what is wanted, or none, or that they do not tell."""
+    met = [value <= wanted if at_most else value >= wanted for value in values]
+    if all(met):
+        return "met"
+    return UNKNOWN if any(met) else "missed"
 
 
 def _write(figure: Figure) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import processes
-from benchmarks.ingest import HERE
 from benchmarks.processes import find_free_port, read_children_cpu
 from benchmarks.report import Report, Row
 from router.testing.coreapp.ledger import Summary
@@ -70,7 +69,7 @@ def measure(chosen: Namespace) -> Report:
 def simulate(*, rate: int, seconds: int, seed: int) -> Run:
     """Run the command beside a bare endpoint, each on a core of its own."""
     port = find_free_port()
-    baseline = [sys.executable, str(HERE / "baselines.py"), "bare", "none", str(port)]
+    baseline = [*processes.BASELINE, "bare", "none", str(port)]
     command = [
         *(*processes.ROUTER, "simulate", "--to", f"http://127.0.0.1:{port}/webhooks/wa"),
         *("--rate", str(rate), "--for", f"{seconds}s", "--seed", str(seed), "--secret", SECRET),

@@ -71,6 +71,7 @@ class Cluster:
 
     Args:
         binaries: The folder of initdb and postgres.
+        place: Where its folder is made; None is in memory, if there is room.
         settings: Beyond those of `SETTINGS`.
 
     Attributes:
@@ -78,8 +79,8 @@ class Cluster:
         port: Where it listens.
     """
 
-    def __init__(self, binaries: Path, **settings: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="router-postgres-", dir=find_memory()))
+    def __init__(self, binaries: Path, place: Path | None = None, /, **settings: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="router-postgres-", dir=place or find_memory()))
         self.port = find_port()
         self._account = find_account()
         self._settings = SETTINGS | settings
@@ -246,9 +247,9 @@ class Server:
 
 
 @contextmanager
-def serving(binaries: Path, **settings: str) -> Iterator[Cluster]:
-    """Yield a cluster that runs, and remove it afterwards."""
-    cluster = Cluster(binaries, **settings)
+def serving(binaries: Path, place: Path | None = None, /, **settings: str) -> Iterator[Cluster]:
+    """Yield a cluster that runs, and remove it afterwards; see `Cluster`."""
+    cluster = Cluster(binaries, place, **settings)
     try:
         cluster.initialise()
         cluster.start()

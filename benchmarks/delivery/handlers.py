@@ -12,6 +12,14 @@ from router import Event, hookimpl
 Kind = Literal["async", "plain", "transactional"]
 KINDS: tuple[Kind, ...] = ("async", "plain", "transactional")
 
+TABLE = """
+CREATE TABLE IF NOT EXISTS message_state (id TEXT PRIMARY KEY, status TEXT, position BIGINT)
+"""
+UPSERT = """
+INSERT INTO message_state VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+status = excluded.status, position = excluded.position
+"""
+
 Handle = Callable[[Event], None]
 
 
@@ -60,6 +68,28 @@ class Transactional:
         """Handle it, and take some seconds for it; the connection is not used."""
         if self._seconds:
             time.sleep(self._seconds)
+        self._handle(event)
+
+
+class Upserting:
+    """Handles events in the transactions that settle them, with one UPSERT each.
+
+    Args:
+        name: Of the plugin.
+        handle: What it hands them to afterwards.
+        dialect: Of the database.
+    """
+
+    def __init__(self, name: str, handle: Handle, *, dialect: str) -> None:
+        self.plugin_name = name
+        self._handle = handle
+        self._upsert = UPSERT if dialect == "sqlite" else UPSERT.replace("?", "%s")
+
+    @hookimpl
+    def on_event(self, event: Event, connection: Connection) -> None:
+        """Write its state down."""
+        state = (event.external_id, event.subtype or event.type, event.position)
+        connection.exec_driver_sql(self._upsert, state)
         self._handle(event)
 
 

@@ -1,63 +1,98 @@
-"""Replay: how fast a long history is handed over, in how much memory, and what live notices."""
+"""Replay: events a second into handlers, beside a bare loop over the rows and a library."""
 
+import sys
 from argparse import ArgumentParser, Namespace
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import islice
+from statistics import median
 
-from benchmarks.delivery import history
-from benchmarks.delivery.history import Found
-from benchmarks.delivery.runs import temporary_folder
-from benchmarks.report import Report, Row, find_quantile
+from benchmarks import engines
+from benchmarks.delivery.handlers import KINDS
+from benchmarks.delivery.library import History
+from benchmarks.delivery.raw import Pass, read_bare
+from benchmarks.delivery.replayed import replay
+from benchmarks.engines import Database
+from benchmarks.libraries import describe_postgresql, describe_sqlite
+from benchmarks.notifications import draw_recipients, fill_log
+from benchmarks.report import Report, Row, describe_ratio
 
-MOST_RSS, MOST_WAIT = 20.0, 0.05  # MiB more than a short replay needs; seconds
+BARE, LIBRARY = "bare", "eventsourcing"
+SUBJECTS = 1_000
+OF_BARE: Mapping[str, float | None] = {"async": 0.3, "plain": 0.5, "transactional": None}
+OF_LIBRARY = 3.0
+Passes = dict[str, list[Pass]]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what can be chosen."""
-    parser.add_argument("--events", type=int, default=1_000_000, help="of the long one")
-    parser.add_argument("--few", type=int, default=10_000, help="of the short one")
-    parser.add_argument("--rate", type=int, default=50, help="live notifications a second")
-    parser.add_argument("--log", type=Path, help="a folder where the log is kept, or made")
+    parser.add_argument("--pairs", type=int, default=5, help="alternating runs of each")
+    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--engine", choices=engines.NAMES, default="sqlite")
+    engines.add_memory_option(parser)
 
 
 def measure(chosen: Namespace) -> Report:
-    """Replay a short and a long history to a plain handler that does nothing."""
-    with ExitStack() as stack:
-        folder = chosen.log or stack.enter_context(temporary_folder())
-        history.fill(folder, events=chosen.events)
-        few, many = (
-            history.replay(folder, events=events, replays=1, rate=chosen.rate)
-            for events in (chosen.few, chosen.events)
-        )
-    more = max(many.rss) - max(few.rss)
-    wait = find_quantile(many.waits, 0.99)
-    return Report(
-        [sum_up(f"{chosen.few:,}", few), sum_up(f"{chosen.events:,}", many)],
-        [
-            f"{many.rate:,.0f} events a second",
-            f"{more:.1f} MiB more at {chosen.events:,} events; wanted {MOST_RSS:.0f}",
-            f"p99 from arrival to handler, live: {wait * 1000:.1f} ms; wanted "
-            f"{MOST_WAIT * 1000:.0f} from the 200",
-        ],
-    )
+    """Run the bare loop, the library and each kind of handler in turn."""
+    with (
+        engines.running(chosen.engine, on_disk=not chosen.memory) as engine,
+        engine.fresh() as database,
+    ):
+        fill_log(database.url, islice(draw_recipients(SUBJECTS), chosen.events))
+        with _history(database, engine.name, events=chosen.events) as history:
+            passes = _run_all(
+                {
+                    BARE: lambda: read_bare(database.url, events=chosen.events),
+                    LIBRARY: lambda: history.read(events=chosen.events),
+                    **{
+                        kind: partial(replay, database.url, kind, events=chosen.events)
+                        for kind in KINDS
+                    },
+                },
+                pairs=chosen.pairs,
+            )
+    return Report([_sum_up(name, each) for name, each in passes.items()], compare(passes))
 
 
-def sum_up(name: str, found: Found) -> Row:
-    """Return what replays came to as the row of a table."""
-    settled = sum(one.done for one in found.replays)
+@contextmanager
+def _history(database: Database, engine: str, *, events: int) -> Iterator[History]:
+    environment = describe_sqlite(str(database.folder / "library.db"))
+    if engine == "postgresql":
+        environment = describe_postgresql(database.place, connections=2)
+    with closing(History(environment, islice(draw_recipients(SUBJECTS), events))) as history:
+        yield history
+
+
+def _run_all(runs: Mapping[str, Callable[[], Pass]], *, pairs: int) -> Passes:
+    passes: Passes = {name: [] for name in runs}
+    for at in range(pairs):
+        for name, run in runs.items():
+            passes[name].append(run())
+            print(f"{at + 1}/{pairs} {name:14}{passes[name][-1].rate:10,.0f}/s", file=sys.stderr)
+    return passes
+
+
+def _sum_up(name: str, passes: list[Pass]) -> Row:
+    rates = [one.rate for one in passes]
     return {
-        "events": name,
-        "done": settled,
-        "failed": sum(one.failed for one in found.replays),
-        "seconds": found.seconds,
-        "events/s": found.rate,
-        "cpu us": found.cpu / settled * 1e6,
-        "rss MiB": max(found.rss),
-        "live": len(found.waits),
-        "wait p50 ms": find_quantile(found.waits, 0.5) * 1000,
-        "p99": find_quantile(found.waits, 0.99) * 1000,
-        "max": max(found.waits) * 1000,
-        "200 p50 ms": find_quantile(found.load.latencies, 0.5),
-        "200 p99": find_quantile(found.load.latencies, 0.99),
-        "refused": found.load.refused,
+        "handler": name,
+        "events/s": median(rates),
+        "from": min(rates),
+        "to": max(rates),
+        "cpu us/event": median(one.cpu for one in passes),
     }
+
+
+def compare(passes: Passes) -> list[str]:
+    """Return the ratios of each kind of handler to the bare loop, and to the library."""
+    found = []
+    for baseline in (BARE, LIBRARY):
+        for kind in KINDS:
+            pairs = zip(passes[kind], passes[baseline], strict=True)
+            wanted = OF_BARE[kind] if baseline == BARE else None
+            if baseline == LIBRARY and kind == "plain":
+                wanted = OF_LIBRARY
+            each = [mine.rate / theirs.rate for mine, theirs in pairs]
+            found.append(describe_ratio(f"{kind} / {baseline}", each, wanted=wanted))
+    return [*found, "transactional: one UPSERT an event"]

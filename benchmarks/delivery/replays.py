@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from benchmarks.delivery import history
-from benchmarks.delivery.replay import sum_up
+from benchmarks.delivery.long_replay import sum_up
 from benchmarks.delivery.runs import temporary_folder
 from benchmarks.report import Report, find_quantile
 

@@ -27,14 +27,21 @@ def serving(
         delivers: Whether their handlers are called.
     """
     (folder / "router.toml").write_text(SETTINGS)
-    (folder / HANDLERS).mkdir(exist_ok=True)
-    for name, source in plugins.items():
-        (folder / HANDLERS / f"{name}.py").write_text(source)
+    write_plugins(folder, plugins)
     port = processes.find_free_port()
     command = [*processes.ROUTER, "serve", "--port", str(port), "--plugins-dir", HANDLERS]
     command += [] if delivers else ["--no-worker"]
     with processes.running(command, folder, port=port) as server:
         yield port, server
+
+
+def write_plugins(folder: Path, plugins: Mapping[str, str]) -> None:
+    """Put these plugins, and no others, where a router in ``folder`` finds them."""
+    (folder / HANDLERS).mkdir(exist_ok=True)
+    for old in (folder / HANDLERS).glob("*.py"):  # a log that is kept was measured before
+        old.unlink()
+    for name, source in plugins.items():
+        (folder / HANDLERS / f"{name}.py").write_text(source)
 
 
 class Record:

@@ -1,27 +1,18 @@
 """Throughput: events a second into handlers that do nothing, beside a bare loop over the rows."""
 
-import sqlite3
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from itertools import islice
 from pathlib import Path
 from statistics import median
 
-import msgspec
-
 from benchmarks.delivery.handlers import KINDS
+from benchmarks.delivery.raw import read_bare
 from benchmarks.delivery.runs import copy_of, deliver, temporary_folder
 from benchmarks.notifications import draw_recipients, make_log
 from benchmarks.report import Report, Row, describe_ratio
 
-PAGE = 500
 BARE = "bare"
-ROWS = """
-SELECT e.position, e.id, e.type, e.subtype, e.channel, e.subject, e.path, n.received_at, n.body
-FROM event e JOIN notification n ON n.id = e.notification_id
-WHERE e.position > ? ORDER BY e.position LIMIT ?
-"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -54,30 +45,10 @@ def measure(chosen: Namespace) -> Report:
 
 
 def _run_each(folder: Path, events: int) -> list[tuple[str, float, float]]:
-    found = [(BARE, *_read_bare(folder / "router.db", events))]
+    bare = read_bare(f"sqlite:///{folder / 'router.db'}", events=events)
+    found = [(BARE, bare.rate, bare.cpu)]
     for kind in KINDS:
         with copy_of(folder) as url:
             run = deliver(url, kind, total=events)
         found.append((kind, run.rate, run.cpu))
     return found
-
-
-def _read_bare(file: Path, events: int) -> tuple[float, float]:
-    """Read all rows a page at a time, decode each body, call a function with it."""
-    connection = sqlite3.connect(file)
-    began, cpu = time.perf_counter(), time.process_time()
-    after = seen = 0
-    while rows := connection.execute(ROWS, (after, PAGE)).fetchall():
-        for row in rows:
-            _do_nothing(msgspec.json.decode(row[-1]))
-            seen += 1
-        after = rows[-1][0]
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    connection.close()
-    if seen != events:
-        raise RuntimeError(f"{seen} rows instead of {events}: the run is void")
-    return seen / took, cpu / seen * 1e6
-
-
-def _do_nothing(_event: object) -> None:
-    pass

@@ -20,7 +20,6 @@ from benchmarks.report import Report, Row, find_quantile
 
 TARGET = 25.0  # milliseconds
 WARM = 2  # seconds
-BASELINES = Path(__file__).parents[1] / "baselines.py"
 NAME = "upsert"
 TABLE = """
 CREATE TABLE message_state (
@@ -91,7 +90,7 @@ def measure(chosen: Namespace) -> Report:
 
 def _run_bare(folder: Path, *, rate: int, seconds: int) -> Outcome:
     port = processes.find_free_port()
-    command = [sys.executable, str(BASELINES), "bare", "none", str(port)]
+    command = [*processes.BASELINE, "bare", "none", str(port)]
     with processes.running(command, folder, port=port) as server:
         return _load(port, server.pid, rate=rate, seconds=seconds, look=lambda: 0)
 

@@ -1,0 +1,1 @@
+"""What the benchmarks conclude from figures, and how they go on where they stopped."""
