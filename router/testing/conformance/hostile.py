@@ -91,7 +91,7 @@ def _wrong_kinds(samples: Sequence[bytes]) -> Iterator[bytes]:
     for data in _read(samples):
         for steps in list(_places(data)):
             for kind in KINDS:
-                yield json.dumps(_put(data, steps, kind)).encode()
+                yield json.dumps(put(data, steps, kind)).encode()
 
 
 def _missing(samples: Sequence[bytes]) -> Iterator[bytes]:
@@ -151,7 +151,7 @@ def _with_texts(data: object, text: str) -> Iterator[object]:
     """Yield the data with ``text`` in each place of a text."""
     for steps in list(_places(data)):
         if isinstance(_holder(data, steps)[steps[-1]], str):
-            yield _put(data, steps, text)
+            yield put(data, steps, text)
 
 
 def _places(value: object, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -165,7 +165,8 @@ def _places(value: object, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, 
         yield from _places(inner, (*before, key))
 
 
-def _put(data: object, steps: tuple[Any, ...], value: object) -> object:
+def put(data: object, steps: tuple[Any, ...], value: object) -> object:
+    """Return the data with ``value`` at the end of ``steps``; what was given stays as it is."""
     changed = deepcopy(data)
     _holder(changed, steps)[steps[-1]] = value
     return changed

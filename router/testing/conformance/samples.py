@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from router import bodies
+from router import bodies, paths
 from router.errors import Unreadable
 from router.events import Draft, key_of
 from router.testing.conformance.given import (
@@ -13,8 +13,10 @@ from router.testing.conformance.given import (
     require,
     require_split,
     show,
+    split,
     split_sample,
 )
+from router.testing.conformance.hostile import put
 
 Check = Callable[[Given], None]
 UNKNOWN = {"malformed", "unrecognised"}
@@ -97,6 +99,25 @@ def _place(draft: Draft) -> tuple[str, int]:
     return (held, int(index[:-1])) if held and draft.path.endswith("]") else (draft.path, 0)
 
 
+def _cost_no_siblings(given: Given) -> None:
+    source = given.make_source()
+    for sample in given.samples:
+        drafts = split_sample(source, sample)
+        for broken in drafts:
+            if not broken.path.endswith("]"):
+                continue  # it stands in no list, and has no siblings
+            changed = put(bodies.decode(sample), paths.parse(broken.path), None)
+            found = split(source, json.dumps(changed).encode()) or []
+            after = {draft.path: draft.natural_key for draft in found}
+            lost = [
+                one.path
+                for one in drafts
+                if one is not broken and after.get(one.path, ()) != one.natural_key
+            ]
+            told = f"null at {broken.path} costs the events at {lost}, in {show(sample)}"
+            require(not lost, told)
+
+
 def _need_no_settings(given: Given) -> None:
     source = given.make_source()
     for sample in given.samples:
@@ -119,5 +140,6 @@ CHECKS: Mapping[str, tuple[str, Check]] = {
     "keys-distinct": ("no two events of a body have one natural key", _are_told_apart),
     "keys-stable": ("a redelivery is known, however its JSON is written", _are_known_again),
     "order": ("events of one list come in its order", _stand_in_order),
+    "siblings": ("an element that cannot be read costs no other", _cost_no_siblings),
     "adapter-split": ("an adapter finds the events without settings, too", _need_no_settings),
 }

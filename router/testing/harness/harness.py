@@ -58,6 +58,7 @@ class Harness:
             self._url, log=self.log, clock=self.clock.as_clock(), calls=self._calls
         )
         self._sources: dict[str, Source] = {}
+        self._receivers: list[Router] = []  # made already, and not at work
         self._drained_at = self.clock.micros
         self._snapshots = 0
 
@@ -98,6 +99,7 @@ class Harness:
     def use_source(self, source: Source) -> None:
         """Let a source of the test's own receive; the first one takes the place of WhatsApp."""
         self._sources[source.name] = source
+        self._receivers.clear()
 
     async def receive(
         self,
@@ -123,11 +125,10 @@ class Harness:
         if name not in sources:
             raise RouterError(f"the source {name!r} {explain_unknown(name, sources)}")
         before = await asyncio.to_thread(self.log.head)
-        clock = self.clock.as_clock()
-        router = Router(self._url, sources=list(sources.values()), clock=clock, delivers=False)
-        hurry(router.log.store)
+        router = self._receivers.pop() if self._receivers else self._make_receiver(sources)
         async with router:
             answer = await post(router.asgi(), sources[name], as_bytes(body), headers=headers or {})
+        self._receivers.append(router)
         if answer.status_code != status:
             told = f"the router answered {answer.status_code}, not {status}"
             raise AssertionError(f"{told}: {answer.text or 'nothing else'}")
@@ -202,6 +203,12 @@ class Harness:
     def close(self) -> None:
         """Let go of the database."""
         self.log.store.close()
+
+    def _make_receiver(self, sources: Mapping[str, Source]) -> Router:
+        clock = self.clock.as_clock()
+        router = Router(self._url, sources=list(sources.values()), clock=clock, delivers=False)
+        hurry(router.log.store)
+        return router
 
     def _let_time_pass(self) -> None:
         """Count what the clock was put forward as time in which the subscriptions were run.

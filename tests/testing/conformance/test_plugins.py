@@ -151,6 +151,24 @@ async def test_who_goes_by_the_order_of_strangers_is_found(make_harness: MakeHar
         await kit.check_order()
 
 
+class Dialler:
+    """A plugin that calls people up: nobody is called because history is replayed."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    @hookimpl(replay="refuse")
+    async def on_message(self, event: Event) -> None:
+        """Call."""
+        self.called.append(event.subject)
+
+
+@in_loop
+async def test_who_refuses_replays_bears_them(make_harness: MakeHarness) -> None:
+    """A handler that refuses replays is called by none, and passes that check."""
+    await PluginKit(make_harness, Dialler, lambda plugin, _: plugin.called).check_replay()
+
+
 class Picky:
     """A plugin that cannot handle pictures, and handles nothing but messages."""
 

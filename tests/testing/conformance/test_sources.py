@@ -9,7 +9,8 @@ from router.testing import notifications
 from router.testing.conformance import SourceCase, source_cases
 from router.testing.conformance.hostile import HOSTILE
 from router.testing.conformance.sources import CHECKS
-from tests.testing.conformance.toy import SAMPLES, SETTINGS, ToyAdapter, Ways, find_flaws
+from tests.testing.conformance.flaws import find_flaws
+from tests.testing.conformance.toy import SAMPLES, SETTINGS, ToyAdapter, Ways
 
 WHATSAPP: Mapping[str, Mapping[str, object]] = {
     "signature": {"app_secrets": ["a-secret-of-the-app"], "verify_token": "a-token-of-the-app"},
