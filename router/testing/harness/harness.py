@@ -191,17 +191,18 @@ class Harness:
         """Return a copy of the database as it is now, for `restore`."""
         self._snapshots += 1
         path = self._path.with_name(f"snapshot-{self._snapshots}.db")
-        self.log.store.close()
+        self.close()
         copy_log(self._path, path)
         return path
 
     def restore(self, snapshot: Path) -> None:
         """Put the database back as it was, as if all that has happened since had been lost."""
-        self.log.store.close()
+        self.close()
         copy_log(snapshot, self._path)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database; whatever is asked for opens it again."""
+        self._plugins.close()
         self.log.store.close()
 
     def _make_receiver(self, sources: Mapping[str, Source]) -> Router:

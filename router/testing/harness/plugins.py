@@ -84,6 +84,11 @@ class Plugins:
         self._router = router
         return name
 
+    def close(self) -> None:
+        """Let go of the database; whoever asks the router for something opens it again."""
+        if self._router is not None:
+            self._router.log.store.close()
+
     def choose(self, name: str | None) -> str:
         """Return ``name`` if a plugin of that name handles events; None stands for the only one.
 

@@ -270,6 +270,18 @@ async def test_a_snapshot_brings_back_what_was(harness: Harness) -> None:
 
 
 @in_loop
+async def test_nothing_is_open_after_the_end(harness: Harness) -> None:
+    """A harness that was closed has let go of its file, whatever the test has looked at."""
+    harness.use(Crm())
+    await harness.receive(messages(1))
+    await asyncio.to_thread(harness.router.control.pause, "crm", actor="test")
+    assert harness.deliveries().outcomes == ["waiting"]
+    harness.close()
+    engines = [log.store.engine for log in (harness.log, harness.router.log)]
+    assert [engine.pool.checkedin() for engine in engines] == [0, 0]  # type: ignore[attr-defined]
+
+
+@in_loop
 async def test_a_plugin_sees_nothing_from_before_it_is_used(harness: Harness) -> None:
     """A subscription is born where the log ends when the test takes its plugin up."""
     first, second, third = Crm(), Crm(), Crm()
