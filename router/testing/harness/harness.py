@@ -221,6 +221,7 @@ class Harness:
         if passed > 0:
             with self.log.store.writing() as connection:
                 connection.execute(update(lane).values(uptime=lane.c.uptime + passed))
+            self.log.store.close()  # with the thread that writing has started
 
 
 async def _await(work: Coroutine[object, object, T]) -> T:

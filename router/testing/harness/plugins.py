@@ -111,6 +111,7 @@ class Plugins:
         for one in subscriptions:
             roster.declare(one.name, one.policies, one.options)
             self.subscriptions[one.name] = one
+        self._log.store.close()  # with the thread that writing has started
 
 
 def _take(plugin: object, *, name: str | None) -> tuple[str, object]:
