@@ -1,14 +1,12 @@
 """The router: the one place where store, sources, plugins, receiver and dispatcher meet."""
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self, Unpack
 
 from sqlalchemy import Engine
@@ -24,10 +22,11 @@ from router.assembly import (
     make_subscriptions,
     warn_of_unused,
 )
+from router.clock import Clock
 from router.config import Config
 from router.control import Control
 from router.dead import DeadLetters
-from router.dispatcher import DRAIN, Dispatcher
+from router.dispatcher import Dispatcher
 from router.errors import RouterError, UnknownName
 from router.events import Event
 from router.host import Host
@@ -43,8 +42,6 @@ from router.store import Store
 
 MAX_BODY = 4 * 1024 * 1024
 DEDUPE_SECONDS = 30 * 86_400.0
-
-logger = logging.getLogger("router")
 
 
 class Router:
@@ -63,6 +60,7 @@ class Router:
             "off" is to look for new events every so often only.
         max_body: The largest body that is taken, in bytes.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
+        clock: Time and chance, for tests; None is the database's clock and real ones.
         receives: Whether this process takes notifications.
         delivers: Whether this process calls handlers.
 
@@ -86,13 +84,18 @@ class Router:
         listen: str | None = None,
         max_body: int = MAX_BODY,
         dedupe_seconds: float | None = DEDUPE_SECONDS,
+        clock: Clock | None = None,
         receives: bool = True,
         delivers: bool = True,
     ) -> None:
         own = make_tables(schema=schema, prefix=table_prefix)
         self.host = make_host(plugins, own=own)
         self._subscriptions = make_subscriptions(self.host, subscriptions or {})
-        self._store = Store(database, schema=schema, table_prefix=table_prefix, listen=listen)
+        self._clock = clock
+        seconds = None if clock is None else clock.seconds
+        self._store = Store(
+            database, schema=schema, table_prefix=table_prefix, listen=listen, clock=seconds
+        )
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
         self._delivers = delivers
@@ -101,7 +104,7 @@ class Router:
             self._sources,
             max_body=max_body,
             check=self._store.require_current,
-            clock=time.time,
+            clock=seconds or time.time,
         )
         self._dispatcher: Dispatcher | None = None
         self._running = AsyncExitStack()  # what is to be ended
@@ -239,12 +242,7 @@ class Router:
             self._running = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Stop: take nothing new, finish what was begun, write all down."""
         await self._running.aclose()
 
@@ -265,6 +263,11 @@ class Router:
     def _leave(self) -> None:
         self._is_entered = False
 
+    async def catch_up(self) -> None:
+        """Wait until all that is in the log is handled, or waits for its next attempt."""
+        if self._dispatcher is not None:
+            await self._dispatcher.catch_up()
+
     async def drain(self) -> None:
         """Refuse notifications and wait for the handlers under way, at most 30 seconds.
 
@@ -279,7 +282,7 @@ class Router:
         self._dispatcher = Dispatcher(
             self._subscriptions,
             log=self.log,
-            drain=DRAIN,
+            clock=self._clock,
             listeners=[partial(lifecycle.alert, [plugin]) for plugin in self.host.running()],
         )
         stack.push_async_callback(self.drain)
@@ -293,6 +296,5 @@ class Router:
         stack.push_async_callback(self.drain)
 
     def _wake(self, events: Sequence[Event]) -> None:
-        dispatcher = self._dispatcher
-        if dispatcher is not None:
+        if (dispatcher := self._dispatcher) is not None:
             dispatcher.wake(events)

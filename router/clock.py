@@ -20,6 +20,10 @@ class Clock(msgspec.Struct, frozen=True):
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
 
+    def seconds(self) -> float:
+        """Return its time in seconds since 1970."""
+        return self.now() / 1_000_000
+
     async def wait_for(self, event: asyncio.Event, *, seconds: float) -> bool:
         """Wait until ``event`` is set, but no longer than ``seconds``; whether it is set."""
         timer = asyncio.ensure_future(self.sleep(seconds))

@@ -63,6 +63,11 @@ class Deliveries:
         for delivery in self.running.values():
             delivery.cut()
 
+    def are_still(self, head: int) -> bool:
+        """Whether nothing is to be done of the log up to ``head`` before time passes."""
+        is_open = self.held == self.running.keys()
+        return is_open and all(one.is_still(head) for one in self.running.values())
+
     def is_failing(self, name: str) -> bool:
         """Whether the live delivery of a subscription fails; its replays are apart."""
         return any(

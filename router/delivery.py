@@ -79,6 +79,7 @@ class Delivery:
         self._intents = Intents(log.store)
         self._room = room
         self._asked: dict[int, Intent] = {}
+        self._is_waiting = False
         self._changed = asyncio.Event()
         self._intake = Intake(span, ledger=ledger, read_page=read_page, room=room, clock=clock)
         self._attempts = Attempts(
@@ -182,6 +183,14 @@ class Delivery:
         is_waiting = self.ledger.blocked or not self._queue.is_empty
         return self._intake.is_at_end and self._retries.is_empty and not is_waiting
 
+    def is_still(self, head: int) -> bool:
+        """Whether nothing is to be done of the log up to ``head`` before time passes."""
+        is_waiting = self._is_waiting and not self._changed.is_set()
+        is_calling = not self._slots.is_idle or self._queue.is_calling
+        is_read = self._intake.is_at_end or self.ledger.progress.cursor >= head
+        is_due = self._retries.seconds_to_next() == 0
+        return is_waiting and not (is_calling or is_due) and (is_read or not self._may_read())
+
     async def _run(self) -> None:
         flushed_at = 0
         while not self._is_over():
@@ -245,7 +254,9 @@ class Delivery:
         """Sleep until something happens, an attempt is due, or it is time to look again."""
         pause = self._intake.seconds_to_look()
         due = None if self._retries.alone else self._retries.seconds_to_next()
+        self._is_waiting = True
         await self._clock.wait_for(self._changed, seconds=pause if due is None else min(pause, due))
+        self._is_waiting = False
 
     async def _read_more(self) -> bool:
         """Take the next page, if that may be; whether there is more to take."""

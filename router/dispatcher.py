@@ -39,6 +39,7 @@ T = TypeVar("T")
 RENEW = 2.0  # seconds between two renewals of a lease of six
 LOOK = 1.0  # seconds between two looks for lanes and replays that wait for an owner
 DRAIN = 30.0  # seconds that a stop waits for the calls under way
+BREATH = 0.001  # seconds between two looks whether all is done
 LAST_WRITE = 5.0  # more, to write down what has come of the others
 
 logger = logging.getLogger("router.dispatcher")
@@ -100,6 +101,7 @@ class Dispatcher:
         self._has_tables_left = False  # by rebuilds that have ended
         self._leaving: set[Place] = set()  # what other workers are to have
         self._looking: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         # A thread, not the loop: a handler that blocks the loop must not cost the leases.
         self._listener = Listener(log.store, on_wake=self.wake)
@@ -123,6 +125,19 @@ class Dispatcher:
         """Tell the deliveries, from any thread, that the log has grown: by ``events``, if given."""
         self._tail.grow(events)
         self._bell.ring()
+
+    async def catch_up(self) -> None:
+        """Wait until nothing is to be done before time passes, or something new comes."""
+        in_a_row = 0  # what one look has missed, a handler may have brought about: then the next
+        while in_a_row < 2:
+            in_a_row = in_a_row + 1 if await self._is_still() else 0
+            await asyncio.sleep(BREATH)
+
+    async def _is_still(self) -> bool:
+        await self._look_once()
+        head = await self._store(self._log.head)
+        is_resting = not all(map(self._rests.is_over, self._subscriptions))
+        return not (is_resting or self._opener.rebuilds) and self._deliveries.are_still(head)
 
     async def stop(self) -> None:
         """Begin no call any more, wait for those under way, write all down, give the lanes back."""
@@ -152,16 +167,20 @@ class Dispatcher:
     async def _look(self) -> None:
         while not await self._clock.wait_for(self._stopping, seconds=LOOK):
             try:
-                await self._heed()
-                await self._share()
-                await self._claim()
-                await self._rebuilds.look()
-                if self._has_tables_left:
-                    await self._store(partial(self._runs.sweep, list(self._subscriptions)))
+                await self._look_once()
             except RouterError as error:
                 logger.warning("the look for what is to be done failed: %s", error)
             except Exception as error:
                 logger.error("the look for what is to be done failed\n%s", trace(error))
+
+    async def _look_once(self) -> None:
+        async with self._one_at_a_time:
+            await self._heed()
+            await self._share()
+            await self._claim()
+            await self._rebuilds.look()
+            if self._has_tables_left:
+                await self._store(partial(self._runs.sweep, list(self._subscriptions)))
 
     async def _heed(self) -> None:
         """See to what operators have asked for."""

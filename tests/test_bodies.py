@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.bodies import MAX_DEPTH, MAX_QUERYABLE_DEPTH, decode, encode, is_queryable
 from router.errors import Unreadable
-from tests.strategies import json_values
+from router.testing.strategies import json_values
 
 
 def nested(levels: int, inner: str = "") -> bytes:

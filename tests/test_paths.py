@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 
 from router import paths
-from tests.strategies import find_paths, json_values
+from router.testing.strategies import json_values
+from tests.elements import find_paths
 
 DATA: dict[str, object] = {
     "entry": [{"changes": [{"value": {"messages": [{"id": "1"}, {"id": "2"}]}}]}],

@@ -9,9 +9,9 @@ from router import bodies, paths
 from router.errors import Unreadable
 from router.events import EVENT_TYPES, key_of
 from router.plugins.whatsapp.split import split
+from router.testing.strategies import json_values, mutated
 from tests import samples
 from tests.plugins.corpus import corpus_values
-from tests.strategies import json_values, mutated
 
 
 def assert_sound(body: bytes) -> None:

@@ -207,5 +207,12 @@ class Contents:
 
     def write(self, pen: Pen) -> Json:
         """Return ``type``, and what belongs to it, of a message of any type."""
-        kind = pen.chance.choice(self._lots)
+        return self.write_as(pen.chance.choice(self._lots), pen)
+
+    def write_as(self, kind: str, pen: Pen) -> Json:
+        """Return ``type``, and what belongs to it, of a message of one of the `kinds`.
+
+        Raises:
+            KeyError: The shape has no such type.
+        """
         return {"type": kind, **self._writers[kind](pen)}
