@@ -22,7 +22,7 @@ from router.assembly import (
     make_host,
     make_sources,
     make_subscriptions,
-    warn_of_unused,
+    warn_of_strays,
 )
 from router.config import Config
 from router.control import Control
@@ -128,7 +128,7 @@ class Router:
     @classmethod
     def from_settings(cls, config: Config, *, receives: bool = True, delivers: bool = True) -> Self:
         """Return the router that ``config`` describes, with all plugins that are installed."""
-        host = Host.load(directories=config.plugins_dir, configured=config.plugins)
+        host = Host.load(directories=config.plugins_dir, configured=config.plugin_settings)
         host.require_sound()
         router = cls(
             Secret(config.database, config.folder).resolve(),
@@ -142,8 +142,7 @@ class Router:
             receives=receives,
             delivers=delivers,
         )
-        # Of the subscriptions among them the router has warned by now.
-        warn_of_unused(host, config.plugins.keys() - config.subscriptions.keys())
+        warn_of_strays(host, config)
         return router
 
     @property
@@ -206,7 +205,7 @@ class Router:
         Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
         a mounted application never runs: pass `lifespan` to the outer one.
         """
-        return make_application(self._receiver, lifespan=self.lifespan)
+        return make_application(self._receiver, lifespan=self.lifespan, routes=self.host.routes())
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
