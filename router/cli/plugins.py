@@ -6,6 +6,7 @@ import click
 
 from router.cli import output
 from router.cli.additions import find_collisions
+from router.cli.plugins_new import new
 from router.cli.settings import load_host, plugins_dir, with_config
 from router.config import Config
 from router.host import Host, Plugin
@@ -17,7 +18,7 @@ COLUMNS = ("name", "state", "version", "events", "hooks", "origin", "reason")
 
 @click.group()
 def plugins() -> None:
-    """List and check the plugins."""
+    """List and check the plugins, or begin a new one."""
 
 
 @plugins.command("list")
@@ -58,6 +59,9 @@ def check(found: Config, *, as_json: bool) -> None:
         output.note(f"{len(host.plugins)} plugins are loaded and nothing is wrong with them.")
     if problems:
         raise click.exceptions.Exit(3)
+
+
+plugins.add_command(new)
 
 
 def describe(host: Host) -> list[dict[str, object]]:
