@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
 from router import config as settings
-from router import lifecycle, migrate, plugin_tables
+from router import lifecycle, migrate, plugin_tables, standstill
 from router.appending import Appending
 from router.assembly import (
     index_sources,
@@ -275,6 +275,7 @@ class Router:
             await dispatcher.stop()
 
     async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
+        stack.enter_context(standstill.watching(self._subscriptions))
         self._dispatcher = Dispatcher(
             self._subscriptions,
             log=self.log,
