@@ -39,8 +39,9 @@ class Places(msgspec.Struct, frozen=True):
         """Whether a change of ``path`` is one of them."""
         if path in self.paths:
             return True
-        is_code = path.suffix == CODE or (path.is_dir() and path.name != "__pycache__")
-        return is_code and path.parent in self.folders
+        if path.parent not in self.folders or path.name.startswith((".", "__pycache__")):
+            return False  # an editor's lock beside a file that it has open, or Python's own
+        return path.suffix == CODE or path.is_dir()
 
 
 def find_places(found: Config, *, entry_points: Iterable[EntryPoint] | None = None) -> Places:

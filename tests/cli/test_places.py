@@ -37,6 +37,7 @@ def test_settings_and_handlers_are_watched(folder: Path) -> None:
         "handlers/crm.py": True,
         "later/on": True,
         "handlers/crm.txt": False,
+        "handlers/.#crm.py": False,
         "handlers/inner/crm.py": False,
         "router.db": False,
         "other.py": False,
