@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -69,6 +70,17 @@ async def test_the_pages_of_plugins_are_beside_the_webhooks(database: str) -> No
         assert (await ask(app, "/livez", method="GET")).body == b"alive\n"
         for path in ("/plugins/crm/livez", "/plugins/none/", "/plugins/"):
             assert (await ask(app, path, method="GET")).problem["status"] == 404
+
+
+@in_loop
+async def test_pages_are_where_the_router_is_mounted(database: str) -> None:
+    """In an application around it they are beneath its place, as the webhooks are."""
+    router = Router(database, plugins=[Pages()])
+    app = Starlette(routes=[Mount("/x", router.asgi())])
+    async with router:
+        page = await ask(app, "/x/plugins/crm/customers/7", method="GET")
+        assert (page.status, page.body) == (200, b"GET /x/plugins/crm/customers/7")
+        assert (await ask(app, "/plugins/crm/", method="GET")).status == 404
 
 
 @in_loop

@@ -112,7 +112,7 @@ class Keeper:
                 await self._look()
                 if self._leaving.is_set():
                     return 0
-                child = self._child = await self._start()
+                child = await self._start()
                 await self._wait_for(child.wait(), self._changed.wait(), self._leaving.wait())
                 if self._leaving.is_set():
                     return _read_code(await child.wait())
@@ -141,15 +141,19 @@ class Keeper:
                 self._child.terminate()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        self._is_told = False
         # In a group of its own: of a Ctrl-C it learns from here, and once.
-        return await asyncio.create_subprocess_exec(*self._words, process_group=0)
+        child = await asyncio.create_subprocess_exec(*self._words, process_group=0)
+        self._child, self._is_told = child, False
+        if self._leaving.is_set():  # the signal came while there was nobody to tell
+            self._terminate()
+        return child
 
     async def _look(self) -> None:
-        """Watch what is to be watched by now; the old watch ends when the new one has begun."""
+        """Watch what is to be watched by now; the old watch ends when the new one has begun.
+
+        Each time anew: a folder that was taken away and put back is another one.
+        """
         places = self._find()
-        if places == self._places and self._watch is not None and not self._watch.done():
-            return
         begun = asyncio.Event()
         old, self._places = self._watch, places
         self._watch = asyncio.create_task(self._notice(places, begun))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +193,29 @@ def test_a_change_of_the_settings_is_in_force_at_once(
         wait_for(process, "SyntaxError")
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
+
+
+def test_a_folder_that_is_put_back_is_watched_again(
+    start: Start, handlers: Path, store: Store
+) -> None:
+    """As another branch of a repository does it: it is another folder by the same name."""
+    write(handlers, "one")
+    with start("worker", "--reload") as process:
+        wait_for(process, "delivering")
+        shutil.rmtree(handlers)
+        wait_for(process, "there is no such directory")
+        handlers.mkdir()
+        write(handlers, "two")
+        wait_for(process, "delivering")
+        (handlers / "hello.py").write_text("1 +")
+        wait_for(process, "SyntaxError")
+        write(handlers, "three")
+        wait_for(process, "delivering")
+        append_messages(EventLog(store), ["ana"])
+        wait_until_done(store, 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+    assert read_calls(handlers) == ["three 1"]
 
 
 def test_a_second_signal_stops_at_once(start: Start, handlers: Path, store: Store) -> None:
