@@ -159,8 +159,10 @@ def describe(config: Config) -> list[tuple[str, object, str]]:
         for name, table in tables.items():
             for key, value in _flatten(mask(table), f"{kind}.{name}"):
                 rows.append((key, value, str(config.file)))
-    shown = {key: mask(text, private=is_private(key)) for key, text in config.variables.items()}
-    return rows + [(key, value, "environment") for key, value in shown.items()]
+    for variable, text in config.variables.items():
+        is_secret = is_private(variable.rpartition("__")[2])  # by its key; a plugin may be "tokens"
+        rows.append((variable, mask(text, private=is_secret), "environment"))
+    return rows
 
 
 def _flatten(value: object, key: str) -> Iterator[tuple[str, object]]:

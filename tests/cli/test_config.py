@@ -59,6 +59,7 @@ def test_settings_of_plugins_in_the_environment_are_shown(
     monkeypatch.setenv("ROUTER_PLUGINS__CRM__URL", "https://user:hunter2@crm.internal")
     monkeypatch.setenv("ROUTER_PLUGINS__CRM__API_KEY", "hunter2")
     monkeypatch.setenv("ROUTER_PLUGINS__CRM__TOKEN", "env:CRM_TOKEN")
+    monkeypatch.setenv("ROUTER_PLUGINS__CRM_TOKENS__RATE", "5")
 
     shown = run("config", "show", "--json").data
     assert "hunter2" not in run("config", "show").out
@@ -66,5 +67,6 @@ def test_settings_of_plugins_in_the_environment_are_shown(
         "ROUTER_PLUGINS__CRM__URL": "https://***@crm.internal",
         "ROUTER_PLUGINS__CRM__API_KEY": "***",
         "ROUTER_PLUGINS__CRM__TOKEN": "env:CRM_TOKEN",
+        "ROUTER_PLUGINS__CRM_TOKENS__RATE": "5",
     }
     assert shown["ROUTER_PLUGINS__CRM__URL"]["origin"] == "environment"
