@@ -100,11 +100,11 @@ def write_package(name: str, place: Path) -> None:
             file = place / _fill(target, words)
             file.parent.mkdir(exist_ok=True)
             file.write_text(_fill((texts / source).read_text("utf-8"), words), encoding="utf-8")
-    except FileExistsError as error:
+    except FileExistsError:
         raise RouterError(
             f"{place} is there already, and nothing of it is overwritten: take another name, or "
             "another folder with --dir"
-        ) from error
+        ) from None
     except OSError as error:
         raise RouterError(f"{place} cannot be written: {error.strerror}") from error
 
