@@ -159,8 +159,8 @@ def test_a_handler_that_would_end_the_process_fails_alone(
             make_entry("ben", "sent"),
             make_entry("cem", "read"),
         )
-        for position in (1, 2, 3):
-            asyncio.run(until(lambda at=position: states(at) == ["parked", "done"], seconds=LIMIT))
+        ended = [["parked", "done"]] * 3
+        asyncio.run(until(lambda: [states(at) for at in (1, 2, 3)] == ended, seconds=LIMIT))
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
     errors = [find_fates(store, position)[0].why for position in (1, 2, 3)]
