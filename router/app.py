@@ -13,14 +13,14 @@ from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
 from router import config as settings
-from router import lifecycle, migrate, plugin_tables
+from router import lifecycle, migrate, plugin_tables, standstill
 from router.appending import Appending
 from router.assembly import (
     index_sources,
     make_host,
     make_sources,
     make_subscriptions,
-    warn_of_unused,
+    warn_of_strays,
 )
 from router.clock import Clock
 from router.config import Config
@@ -131,7 +131,7 @@ class Router:
     @classmethod
     def from_settings(cls, config: Config, *, receives: bool = True, delivers: bool = True) -> Self:
         """Return the router that ``config`` describes, with all plugins that are installed."""
-        host = Host.load(directories=config.plugins_dir, configured=config.plugins)
+        host = Host.load(directories=config.plugins_dir, configured=config.plugin_settings)
         host.require_sound()
         router = cls(
             Secret(config.database, config.folder).resolve(),
@@ -145,8 +145,7 @@ class Router:
             receives=receives,
             delivers=delivers,
         )
-        # Of the subscriptions among them the router has warned by now.
-        warn_of_unused(host, config.plugins.keys() - config.subscriptions.keys())
+        warn_of_strays(host, config)
         return router
 
     @property
@@ -209,7 +208,7 @@ class Router:
         Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
         a mounted application never runs: pass `lifespan` to the outer one.
         """
-        return make_application(self._receiver, lifespan=self.lifespan)
+        return make_application(self._receiver, lifespan=self.lifespan, routes=self.host.routes())
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -279,6 +278,7 @@ class Router:
             await dispatcher.stop()
 
     async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
+        stack.enter_context(standstill.watching(self._subscriptions))
         self._dispatcher = Dispatcher(
             self._subscriptions,
             log=self.log,

@@ -86,3 +86,13 @@ def warn_of_unused(host: Host, names: Iterable[str]) -> None:
     """Log a warning for each of ``names``, which the settings speak of, that is no plugin's."""
     for name in host.unused(sorted(names)):
         logger.warning("the settings speak of plugin %r, which is not loaded", name)
+
+
+def warn_of_strays(host: Host, config: Config) -> None:
+    """Log a warning for each table and variable of ``config`` about a plugin that is not loaded.
+
+    Of those that have a table of their subscription, too, `make_subscriptions` warns.
+    """
+    warn_of_unused(host, config.plugins.keys() - config.subscriptions.keys())
+    for variable in host.unused_variables():
+        logger.warning("the variable %s speaks of a plugin that is not loaded", variable)

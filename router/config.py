@@ -14,8 +14,9 @@ from router.layers import (
     from_file,
     from_flags,
 )
-from router.masks import mask, mask_database
+from router.masks import is_private, mask, mask_database
 from router.options import format_duration, merge_options, parse_duration
+from router.plugin_settings import PluginSettings, find_variables
 
 FILE_NAME = "router.toml"
 SHORTEST_DEDUPE = 30 * 86_400.0  # seconds: Meta redelivers for 7 days, the rest is margin
@@ -67,6 +68,7 @@ class Config:
         sources: ``[sources.NAME]`` by name.
         subscriptions: ``[subscriptions.NAME]`` by name, as `merge_options` takes them.
         plugins: ``[plugins.NAME]`` by name, for each plugin to check.
+        variables: Those that are about plugins, ``ROUTER_PLUGINS__NAME__KEY``, likewise.
         origins: Where each setting outside of these tables comes from.
     """
 
@@ -81,7 +83,13 @@ class Config:
     sources: dict[str, SourceConfig]
     subscriptions: dict[str, dict[str, object]]
     plugins: dict[str, dict[str, object]]
+    variables: dict[str, str]
     origins: dict[str, str]
+
+    @property
+    def plugin_settings(self) -> PluginSettings:
+        """All that is said about plugins."""
+        return PluginSettings(self.plugins, self.variables, self.file, self.folder)
 
 
 def load(
@@ -126,6 +134,7 @@ def load(
         sources=_read_sources(written),
         subscriptions=_read_subscriptions(written),
         plugins=_read_tables(written, "plugins"),
+        variables=find_variables(environ),
         origins={key: layer.name(key) for key, layer in used.items()},
     )
 
@@ -150,6 +159,9 @@ def describe(config: Config) -> list[tuple[str, object, str]]:
         for name, table in tables.items():
             for key, value in _flatten(mask(table), f"{kind}.{name}"):
                 rows.append((key, value, str(config.file)))
+    for variable, text in config.variables.items():
+        is_secret = is_private(variable.rpartition("__")[2])  # by its key; a plugin may be "tokens"
+        rows.append((variable, mask(text, private=is_secret), "environment"))
     return rows
 
 

@@ -112,6 +112,7 @@ class Control:
         if plan.is_empty:
             return plan
         detail = {"reason": reason, "to": plan.position, "total": plan.total}
+        detail["from"] = plan.checkpoint
         with self._store.writing() as connection:
             find_subscription(connection, self._tables, name)
             asked = self._intents.ask(

@@ -1,16 +1,19 @@
-"""What a plugin says about itself when it is loaded: options, settings, adapters; all checked."""
+"""What a plugin says about itself when it is loaded: options, settings, additions; all checked."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import click
 import msgspec
 from sqlalchemy import MetaData
+from starlette.routing import BaseRoute
 
 from router.errors import PluginError
+from router.extensions import check_commands, check_routes
 from router.handlers import Implementation
 from router.loading import explain
-from router.options import explain_unknown, merge_options
+from router.options import merge_options
+from router.plugin_settings import Given
 from router.sources import Adapter, version_of
 
 Hooks = Mapping[str, Implementation]
@@ -33,24 +36,26 @@ class Declarations(msgspec.Struct, frozen=True, eq=False):
         adapters: By the name that the configuration calls them.
         settings: The table ``[plugins.NAME]`` as the plugin's own type; None without such a type.
         tables: Those that it keeps beside the log; None where it keeps none, or does not run.
+        routes: What it serves beside the webhooks; none where it does not run.
+        commands: What it adds to ``router``, by name; likewise.
     """
 
     options: Mapping[str, object]
     adapters: Mapping[str, Adapter]
     settings: object
     tables: MetaData | None
+    routes: Sequence[BaseRoute] = ()
+    commands: Mapping[str, click.Command] = {}
 
 
-def read_declarations(
-    name: str, hooks: Hooks, configured: Mapping[str, object], *, is_enabled: bool
-) -> Declarations:
+def read_declarations(name: str, hooks: Hooks, given: Given, *, is_enabled: bool) -> Declarations:
     """Ask a plugin about itself.
 
     Args:
         name: Its name.
         hooks: Its implementations.
-        configured: The table ``[plugins.NAME]``.
-        is_enabled: Whether it runs; one that does not needs neither settings nor tables.
+        given: What the settings say about it.
+        is_enabled: Whether it runs; one that does not is asked for options and adapters alone.
 
     Raises:
         PluginError: One of its hooks fails or returns the wrong kind of thing, or the settings are
@@ -62,9 +67,19 @@ def read_declarations(
     return Declarations(
         options=options,
         adapters=_read_adapters(name, hooks),
-        settings=_read_settings(name, hooks, configured) if is_enabled else None,
+        settings=_read_settings(name, hooks, given) if is_enabled else None,
         tables=cast("MetaData | None", ask(name, hooks, "tables")) if is_enabled else None,
+        routes=check_routes(name, _list(name, hooks, "routes")) if is_enabled else (),
+        commands=check_commands(name, _list(name, hooks, "commands")) if is_enabled else {},
     )
+
+
+def _read_settings(name: str, hooks: Hooks, given: Given) -> object:
+    return given.read(cast("type | None", ask(name, hooks, "settings")))
+
+
+def _list(name: str, hooks: Hooks, hook: str) -> Sequence[object]:
+    return cast("Sequence[object]", ask(name, hooks, hook, default=()))
 
 
 def ask(name: str, hooks: Hooks, hook: str, *, default: object = None) -> object:
@@ -77,7 +92,7 @@ def ask(name: str, hooks: Hooks, hook: str, *, default: object = None) -> object
         return default
     try:
         answer = hooks[hook].call({})
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(name, f"{hook}() failed: {explain(error)}") from error
     kind, words = _KINDS[hook]
     if not isinstance(answer, kind):
@@ -98,28 +113,3 @@ def _read_adapters(name: str, hooks: Hooks) -> dict[str, Adapter]:
             reason = f"the version of the adapter {key!r} must be a whole number"
             raise PluginError(name, f"{reason}, not {version!r}")
     return dict(adapters)
-
-
-def _read_settings(name: str, hooks: Hooks, configured: Mapping[str, object]) -> object:
-    """Return the settings as the plugin's type, with every key accounted for."""
-    kind = cast("type | None", ask(name, hooks, "settings"))
-    given = {key: value for key, value in configured.items() if key != "enabled"}
-    if not isinstance(configured.get("enabled", True), bool):
-        raise PluginError(name, f"[plugins.{name}].enabled must be true or false")
-    known = {"enabled"} if kind is None else {"enabled", *_keys_of(name, kind)}
-    for key in given:
-        if key not in known:
-            reason = f"[plugins.{name}].{key} {explain_unknown(key, known)}"
-            raise PluginError(name, reason)
-    try:
-        return None if kind is None else msgspec.convert(given, kind)
-    except msgspec.ValidationError as error:
-        raise PluginError(name, f"[plugins.{name}] does not fit: {error}") from error
-
-
-def _keys_of(name: str, kind: type) -> list[str]:
-    if issubclass(kind, msgspec.Struct):
-        return [field.encode_name for field in msgspec.structs.fields(kind)]
-    if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind) if field.init]
-    raise PluginError(name, f"settings() must return {_KINDS['settings'][1]}, not {kind!r}")

@@ -141,7 +141,13 @@ def on_stop() -> Outcome:
 
 @hookspec
 def settings() -> type:  # type: ignore[empty-body]  # a specification has none
-    """Return the type of the plugin's own settings: a msgspec Struct or a dataclass."""
+    """Return the type of the plugin's own settings: a msgspec Struct or a dataclass.
+
+    Its fields are the keys of ``[plugins.NAME]``. The variable ``ROUTER_PLUGINS__NAME__KEY``, in
+    capitals, with ``_`` for every other character, overrules a key; what is no text is written in
+    JSON there. What is unknown, missing or of another type is an error when the plugin is loaded. A
+    field of the type `router.secrets.Secret` takes ``env:NAME`` or ``file:PATH``, too.
+    """
 
 
 @hookspec
@@ -174,12 +180,24 @@ def sources() -> Mapping[str, Adapter]:  # type: ignore[empty-body]
 
 @hookspec
 def routes() -> Sequence[BaseRoute]:  # type: ignore[empty-body]
-    """Return routes that the router's application serves beside its own."""
+    """Return routes of Starlette that the router's application serves at ``/plugins/NAME/``.
+
+    NAME is the plugin's. They are as public as the webhooks: whatever proves who asks is the
+    plugin's affair. They are served by `router serve`, with ``--no-worker`` too, from `on_start`
+    until the router is told to stop; before and after that the answer is 503. The lifespan of an
+    application that is mounted among them does not run.
+    """
 
 
 @hookspec
 def commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
-    """Return commands to add to ``router``."""
+    """Return commands of click to add to ``router``, each by its own name.
+
+    ``router`` loads the plugins that the settings in the working directory, or those that
+    ``ROUTER_CONFIG`` names, speak of, when it is asked for a command that it does not know. What
+    the command gets as ``click.pass_obj`` are those settings, a `router.config.Config`. A name
+    that the router itself or another plugin has is a problem that `router plugins check` tells.
+    """
 
 
 # The decorator.

@@ -12,6 +12,7 @@ from types import ModuleType
 import msgspec
 import pluggy
 from sqlalchemy import MetaData
+from starlette.routing import BaseRoute
 
 from router import hookspecs, plugin_tables
 from router.declarations import Declarations, read_declarations
@@ -28,6 +29,7 @@ from router.loading import (
     find_objects,
     load,
 )
+from router.plugin_settings import PluginSettings
 from router.schema import Tables, make_tables
 from router.sources import Adapter
 from router.threads import Threads
@@ -97,7 +99,7 @@ class Host:
     """The plugins of one router, on a pluggy manager of their own.
 
     Args:
-        configured: ``[plugins.NAME]`` by name.
+        settings: What the settings say about plugins.
         own: The router's own tables, whose names are taken.
 
     Attributes:
@@ -107,13 +109,13 @@ class Host:
         disabled: The names of those that the configuration turns off.
     """
 
-    def __init__(self, *, configured: Configured, own: Tables) -> None:
+    def __init__(self, *, settings: PluginSettings, own: Tables) -> None:
         self.manager = pluggy.PluginManager(hookspecs.PROJECT)
         self.manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
         self.broken: list[BrokenPlugin] = []
         self.disabled: list[str] = []
-        self._configured = configured
+        self._settings = settings
         self._own = own
 
     @classmethod
@@ -122,7 +124,7 @@ class Host:
         *,
         directories: Sequence[Path] = (),
         plugins: Sequence[object] = (),
-        configured: Configured | None = None,
+        configured: Configured | PluginSettings | None = None,
         entry_points: Iterable[EntryPoint] | None = None,
         own: Tables | None = None,
     ) -> "Host":
@@ -132,7 +134,7 @@ class Host:
             directories: Where each ``*.py`` is a plugin.
             plugins: Modules and objects handed over in code. A module that is also installed
                 counts once, as handed over.
-            configured: ``[plugins.NAME]`` by name.
+            configured: ``[plugins.NAME]`` by name, or all that the settings say about plugins.
             entry_points: What is installed; None looks it up.
             own: The router's own tables; None are those without schema and prefix.
         """
@@ -141,7 +143,10 @@ class Host:
         handed_over = {one.__name__ for one in plugins if isinstance(one, ModuleType)}
         installed = [entry for entry in entry_points if entry.value not in handed_over]
         files, missing = find_files(directories)
-        host = cls(configured=configured or {}, own=own or make_tables())
+        settings = configured
+        if not isinstance(settings, PluginSettings):
+            settings = PluginSettings(settings or {})
+        host = cls(settings=settings, own=own or make_tables())
         host.broken += missing
         host._take([*find_entry_points(installed), *files, *find_objects(plugins)])
         return host
@@ -151,7 +156,7 @@ class Host:
         for candidate in candidates:
             namesakes.setdefault(candidate.name, []).append(candidate)
         for name, found in namesakes.items():
-            is_off = self._configured.get(name, {}).get("enabled") is False
+            is_off = self._settings.of(name).is_off
             self.disabled += [name] if is_off else []
             # What comes with the router is loaded even then: its adapters are always there.
             wanted = [one for one in found if one.is_first_party or not is_off]
@@ -177,11 +182,10 @@ class Host:
         if faults:
             raise PluginError(name, "; ".join(faults))
         hooks = self._register(module, name)
-        is_asked_for = name in self._configured or not candidate.is_first_party
+        given = self._settings.of(name)
+        is_asked_for = given.is_asked_for or not candidate.is_first_party
         is_enabled = is_asked_for and name not in self.disabled
-        declared = read_declarations(
-            name, hooks, self._configured.get(name, {}), is_enabled=is_enabled
-        )
+        declared = read_declarations(name, hooks, given, is_enabled=is_enabled)
         self._require_new(name, declared.adapters)
         if declared.tables is not None:
             others = self.tables()
@@ -236,6 +240,10 @@ class Host:
             if plugin.declared.tables is not None and plugin.declared.tables.tables
         }
 
+    def routes(self) -> dict[str, Sequence[BaseRoute]]:
+        """Return the routes of the plugins that run and have some, by the plugin's name."""
+        return {one.name: one.declared.routes for one in self.running() if one.declared.routes}
+
     def adapters(self) -> dict[str, Adapter]:
         """Return the adapters of all plugins by name, enabled or not."""
         return {
@@ -257,9 +265,16 @@ class Host:
 
         A broken plugin answers, and so does one that is turned off on purpose.
         """
-        running = [plugin.name for plugin in self.running()]
-        known = {*running, *(plugin.name for plugin in self.broken), *self.disabled}
+        known = self._answering()
         return [name for name in dict.fromkeys(names) if name not in known]
+
+    def unused_variables(self) -> list[str]:
+        """Return the variables about plugins that no plugin answers to, likewise."""
+        return self._settings.find_strays(self._answering())
+
+    def _answering(self) -> set[str]:
+        running = [plugin.name for plugin in self.running()]
+        return {*running, *(plugin.name for plugin in self.broken), *self.disabled}
 
     def require_sound(self) -> None:
         """Return when every plugin can be used: a handler that is left out is lost work.

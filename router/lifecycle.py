@@ -24,7 +24,7 @@ async def start(plugins: Sequence[Plugin]) -> None:
             await plugin.call("on_start", settings=plugin.declared.settings)
         except BaseException as error:
             await stop(plugins[:count])
-            if isinstance(error, Exception):
+            if isinstance(error, Exception | SystemExit):
                 raise PluginError(plugin.name, f"on_start() failed: {explain(error)}") from error
             raise
 
@@ -34,7 +34,7 @@ async def stop(plugins: Sequence[Plugin]) -> None:
     for plugin in reversed(plugins):
         try:
             await plugin.call("on_stop")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _log_failure(plugin, "on_stop", error)
 
 

@@ -29,10 +29,7 @@ def mask(value: object, *, private: bool = False) -> object:
         private: Whether it stands under such a key.
     """
     if isinstance(value, Mapping):
-        return {
-            key: mask(item, private=private or bool(_PRIVATE_KEY.search(key)))
-            for key, item in value.items()
-        }
+        return {key: mask(item, private=private or is_private(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [mask(item, private=private) for item in value]
     if isinstance(value, str) and value.startswith(_REFERENCES):
@@ -40,6 +37,11 @@ def mask(value: object, *, private: bool = False) -> object:
     if private:
         return HIDDEN
     return _mask_text(value) if isinstance(value, str) else value
+
+
+def is_private(key: str) -> bool:
+    """Whether what stands under ``key`` is a secret."""
+    return _PRIVATE_KEY.search(key) is not None
 
 
 def mask_database(url: str) -> str:

@@ -13,11 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unverified, trace
 from router.events import Draft, Entry, Notification
+from router.extensions import make_mounts
 from router.problems import ERROR_HANDLERS, TooLarge, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
@@ -77,7 +78,12 @@ class Receiver:
         self._writer = None
         self._refusal = "the router is stopping"
 
-    def _require_open(self) -> Writer:
+    def require_open(self) -> Writer:
+        """Return the writer while notifications are taken.
+
+        Raises:
+            Unavailable: The router has not been started, or is stopping.
+        """
         if self._writer is None:
             raise Unavailable(self._refusal)
         return self._writer
@@ -92,7 +98,7 @@ class Receiver:
 
     async def readyz(self, _http: HttpRequest) -> Response:
         """Say whether notifications can be taken: 200, or 503 with the reason."""
-        self._require_open()
+        self.require_open()
         try:
             async with asyncio.timeout(self._patience):
                 await asyncio.to_thread(self._check)
@@ -104,7 +110,7 @@ class Receiver:
 
     async def _answer(self, scope: Scope, receive: Receive) -> ASGIApp:
         name, _, secret = path_of(scope).removeprefix(PREFIX).partition("/")
-        writer = self._require_open()
+        writer = self.require_open()
         source = self._sources.get(name)
         if source is None:
             raise HTTPException(404, "there is no source of that name")
@@ -222,10 +228,22 @@ async def livez(_http: HttpRequest) -> Response:
     return PlainTextResponse("alive\n")
 
 
-def make_application(receiver: Receiver, *, lifespan: Lifespan[Starlette]) -> ASGIApp:
-    """Return the application of the webhooks, and of the probes beside them."""
+def make_application(
+    receiver: Receiver,
+    *,
+    lifespan: Lifespan[Starlette],
+    routes: Mapping[str, Sequence[BaseRoute]] | None = None,
+) -> ASGIApp:
+    """Return the application of the webhooks, and of the probes and ``routes`` beside them.
+
+    Args:
+        receiver: Of the webhooks.
+        lifespan: Starts and stops the router.
+        routes: Of plugins, by their names; refused as notifications are.
+    """
+    mounts = make_mounts(routes or {}, require_open=receiver.require_open)
     rest = Starlette(
-        routes=[Route("/livez", livez), Route("/readyz", receiver.readyz)],
+        routes=[Route("/livez", livez), Route("/readyz", receiver.readyz), *mounts],
         exception_handlers=ERROR_HANDLERS,
         lifespan=lifespan,
     )

@@ -12,6 +12,7 @@ from typing import cast
 import msgspec
 from sqlalchemy import Connection, MetaData
 
+from router.calls import catch
 from router.crew import Crew
 from router.errors import Unavailable
 from router.events import Event, EventType
@@ -219,7 +220,7 @@ class Caller:
             task.cancel()
 
         # Not `asyncio.wait`, which takes longer than all the rest of it.
-        task = loop.create_task(_catch(handler, event, context))
+        task = loop.create_task(catch(self.subscription.name, handler, event, context))
         task.add_done_callback(end)
         timer = loop.call_later(self._timeout, overrun)
         try:
@@ -269,14 +270,6 @@ class Caller:
         error.__traceback__ = None  # one that is raised again must not grow
         after = getattr(error, "after", None) if isinstance(error, Retry) else None
         return Failed(failure, after, isinstance(error, Reject))
-
-
-async def _catch(handler: Handler, event: Event, context: Context) -> BaseException | None:
-    try:
-        await handler.call(event, context, None)  # type: ignore[misc]  # an async def
-    except BaseException as error:  # likewise; raised in a task, some of them would stop the loop
-        return error
-    return None
 
 
 def _tell(loop: asyncio.AbstractEventLoop, on_return: Callable[[], None]) -> None:

@@ -500,15 +500,20 @@ async def test_a_worker_needs_no_secret_of_a_source(database: str, tmp_path: Pat
 
 
 def test_settings_of_plugins_that_are_not_loaded_are_told(
-    database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    database: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A table for a plugin that is not there is a warning, no refusal."""
+    """A table or a variable for a plugin that is not there is a warning, no refusal."""
+    monkeypatch.setenv("ROUTER_PLUGINS__LEFT__URL", "x")
     more = '[subscriptions.gone]\ntimeout = "1s"\n[plugins.lost]\nurl = "x"\n'
     with caplog.at_level(logging.WARNING):
         Router.from_config(write_settings(tmp_path, database, more))
     assert [record.getMessage() for record in caplog.records] == [
         "the settings speak of plugin 'gone', which is not loaded",
         "the settings speak of plugin 'lost', which is not loaded",
+        "the variable ROUTER_PLUGINS__LEFT__URL speaks of a plugin that is not loaded",
     ]
 
 

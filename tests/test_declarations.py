@@ -10,6 +10,7 @@ from sqlalchemy import MetaData
 from router.declarations import Declarations, read_declarations
 from router.errors import ConfigError, PluginError
 from router.handlers import make_implementation
+from router.plugin_settings import Given
 
 
 class Settings(msgspec.Struct):
@@ -32,7 +33,7 @@ def read(
     """Return the declarations of the plugin `crm`, whose hooks give these answers."""
 
     def answer(value: object) -> object:
-        if isinstance(value, Exception):
+        if isinstance(value, Exception | SystemExit):
             raise value
         return value
 
@@ -41,7 +42,7 @@ def read(
         for hook, value in answers.items()
     }
     hooks = {name: msgspec.structs.replace(hook, names=()) for name, hook in hooks.items()}
-    return read_declarations("crm", hooks, configured or {}, is_enabled=is_enabled)
+    return read_declarations("crm", hooks, Given("crm", configured), is_enabled=is_enabled)
 
 
 def test_a_plugin_need_not_say_anything() -> None:
@@ -88,11 +89,15 @@ def test_settings_may_be_called_otherwise_in_the_file() -> None:
             "[plugins.crm].urll is unknown: did you mean url? Known are enabled, port, url",
         ),
         ({"urll": "x"}, Plain, "[plugins.crm].urll is unknown: did you mean url?"),
-        ({}, Settings, "[plugins.crm] does not fit: Object missing required field `url`"),
+        (
+            {},
+            Settings,
+            "[plugins.crm].url is missing: add it, or set ROUTER_PLUGINS__CRM__URL; it is str",
+        ),
         (
             {"url": 3},
             Settings,
-            "[plugins.crm] does not fit: Expected `str`, got `int` - at `$.url`",
+            "[plugins.crm].url must be str: Expected `str`, got `int`",
         ),
         ({"enabled": "no"}, Plain, "[plugins.crm].enabled must be true or false"),
     ],
@@ -127,6 +132,11 @@ def test_a_plugin_that_does_not_run_needs_no_settings() -> None:
         ("sources", [], "sources() must return a mapping of adapters, not []"),
         ("sources", {"x": 5}, "sources() must return adapters, with make_source() and split()"),
         ("settings", KeyError("x"), "settings() failed: KeyError: 'x' ("),
+        ("settings", SystemExit(0), "settings() failed: SystemExit: 0 ("),
+        ("routes", SystemExit(0), "routes() failed: SystemExit: 0 ("),
+        ("routes", {}, "routes() must return a sequence of routes, not {}"),
+        ("commands", OSError("gone"), "commands() failed: OSError: gone ("),
+        ("commands", None, "commands() must return a sequence of commands, not None"),
         ("subscription_options", OSError("gone"), "subscription_options() failed: OSError: gone ("),
         ("sources", OSError("gone"), "sources() failed: OSError: gone ("),
         (

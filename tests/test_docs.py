@@ -37,7 +37,8 @@ def test_commands_take_what_is_shown(
     kind: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each command line is one that the command line takes."""
-    monkeypatch.chdir(tmp_path)  # for the files that they open to write
+    monkeypatch.chdir(tmp_path)  # for the files that they open to write, and to read
+    (tmp_path / "notification.json").touch()
     for line in text.splitlines():
         prompt, *words = shlex.split(line, comments=True)
         assert prompt == "$"

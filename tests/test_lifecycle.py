@@ -129,6 +129,39 @@ def test_a_plugin_that_cannot_stop_keeps_no_other_from_it(
     assert "521551" not in caplog.text
 
 
+class Leaver:
+    """A plugin that would end the process.
+
+    Attributes:
+        plugin_name: Its name.
+    """
+
+    plugin_name = "leaver"
+
+    @hookimpl
+    def on_start(self) -> None:
+        """Try to, on a thread."""
+        sys.exit(0)
+
+    @hookimpl
+    async def on_stop(self) -> None:
+        """Try to, on the loop."""
+        sys.exit(0)
+
+
+def test_a_plugin_that_would_end_the_process_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """`sys.exit(0)` is a failure like any other: the router does not end as if all were well."""
+    calls: list[str] = []
+    plugins = load(Recorder("a", calls), Leaver())
+
+    with pytest.raises(PluginError, match=r"plugin 'leaver': on_start\(\) failed: SystemExit: 0"):
+        asyncio.run(lifecycle.start(plugins))
+    assert calls == ["a on_start", "a on_stop"]
+    asyncio.run(lifecycle.stop(plugins))
+    assert calls == ["a on_start", "a on_stop", "a on_stop"]
+    assert "plugin leaver: on_stop() raised SystemExit" in caplog.text
+
+
 GIVEN = {"event": None, "subscription": "crm", "attempts": 3, "error": "boom"}
 
 

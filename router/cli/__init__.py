@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 from sqlalchemy.exc import DBAPIError
 
+from router.cli.additions import Commands
 from router.cli.cloud import group as cloud
 from router.cli.config import config
 from router.cli.coreapp import group as coreapp
@@ -49,7 +50,10 @@ COMMANDS: Sequence[click.Command] = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="notification-router", prog_name="router")
 def router() -> None:
     """Receive webhook notifications, keep them in an event log, route their events to plugins.

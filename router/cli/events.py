@@ -1,6 +1,7 @@
 """`router events`: what the log holds, as a list, one by one, as it grows, or all of it."""
 
 import json
+from collections.abc import Sequence
 
 import click
 
@@ -10,6 +11,7 @@ from router.cli.reparse import reparse
 from router.cli.settings import with_log
 from router.cli.tail import tail
 from router.events import Event
+from router.fates import Fate, find_fates
 from router.filters import Filter
 from router.log import PAGE, EventLog
 
@@ -53,13 +55,18 @@ def list_(
 
 @events.command()
 @click.argument("event", metavar="POSITION_OR_ID")
+@click.option(
+    "--plugins", "with_fates", is_flag=True, help="What became of it in each subscription, and why."
+)
 @output.json_option
 @with_log
-def show(log: EventLog, *, event: str, as_json: bool) -> None:
+def show(log: EventLog, *, event: str, with_fates: bool, as_json: bool) -> None:
     """Show one event with its payload and its headers."""
     found = log.find(event)
+    fates = find_fates(log.store, found.position) if with_fates else []
     if as_json:
-        output.print_json(found.as_dict())
+        told = {"plugins": [fate.as_dict() for fate in fates]} if with_fates else {}
+        output.print_json(found.as_dict() | told)
         return
     fields = found.as_dict()
     payload = fields.pop("payload")
@@ -67,6 +74,8 @@ def show(log: EventLog, *, event: str, as_json: bool) -> None:
     output.print_text(f"\npayload:\n{_indent(payload)}")
     output.print_text("\nheaders:")
     output.print_table(("name", "value"), sorted(found.notification.headers.items()))
+    if with_fates:
+        _print_fates(fates)
 
 
 @events.command()
@@ -95,6 +104,18 @@ def row_of(event: Event) -> tuple[object, ...]:
         event.source,
         event.subject,
         event.external_id,
+    )
+
+
+def _print_fates(fates: Sequence[Fate]) -> None:
+    output.print_text("\nplugins:")
+    rows = [(fate.subscription, fate.state, fate.why) for fate in fates]
+    output.print_table(("subscription", "state", "why"), rows)
+    output.note(
+        "A plugin that is not named has never been run on this database: `router plugins check` "
+        "says what is wrong with those that are there."
+        if fates
+        else "No plugin has been run on this database yet: start `router serve` or `router worker`."
     )
 
 

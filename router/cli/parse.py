@@ -18,28 +18,43 @@ from router.rows import check
 from router.sources import Adapter
 
 MALFORMED = "malformed"
+HANDLERS = "handlers"
 COLUMNS = ("type", "subtype", "channel", "subject", "external_id", "occurred_at", "path")
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--adapter", required=True, metavar="NAME", help="Whose format, such as whatsapp.")
+@click.option("--plugins", "with_handlers", is_flag=True, help="Whose handlers are for each event.")
 @plugins_dir_option
 @output.json_option
-def parse(*, file: BinaryIO, adapter: str, plugins_dir: tuple[Path, ...], as_json: bool) -> None:
+def parse(
+    *,
+    file: BinaryIO,
+    adapter: str,
+    with_handlers: bool,
+    plugins_dir: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """Print the events in FILE, as an adapter finds them.
 
     FILE may be - for stdin. Exits 1 where the receiver would answer 400, and 3 where an element is
     malformed.
     """
     body = file.read()
-    events = list(describe(find_drafts(find_adapter(adapter, plugins_dir), body), body))
+    host = Host.load(directories=plugins_dir)
+    drafts = find_drafts(find_adapter(adapter, host, is_telling=with_handlers), body)
+    events = list(describe(drafts, body))
+    columns: tuple[str, ...] = COLUMNS
+    if with_handlers:
+        columns = (*COLUMNS[:2], HANDLERS, *COLUMNS[2:])
+        events = [{**event, HANDLERS: find_handlers(host, str(event["type"]))} for event in events]
     if as_json:
         for event in events:
             output.print_line(event)
     else:
-        names = [name.replace("_", " ") for name in COLUMNS]
-        output.print_table(names, [[event[name] for name in COLUMNS] for event in events])
+        names = [name.replace("_", " ") for name in columns]
+        output.print_table(names, [[event[name] for name in columns] for event in events])
     malformed = [event["path"] for event in events if event["subtype"] == MALFORMED]
     if malformed:
         places = ", ".join(output.as_cell(path) for path in malformed)
@@ -47,17 +62,32 @@ def parse(*, file: BinaryIO, adapter: str, plugins_dir: tuple[Path, ...], as_jso
         raise click.exceptions.Exit(3)
 
 
-def find_adapter(name: str, directories: Sequence[Path]) -> Adapter:
+def find_handlers(host: Host, type_: str) -> list[str]:
+    """Return which hooks of which plugins are for events of that type."""
+    return [
+        f"{plugin.name}.{handler.hook}"
+        for plugin in host.subscribers()
+        for handler in plugin.handlers.values()
+        if handler.type == type_
+    ]
+
+
+def find_adapter(name: str, host: Host, *, is_telling: bool = False) -> Adapter:
     """Return the adapter of that name.
+
+    Args:
+        name: Its name.
+        host: The plugins that there are.
+        is_telling: Whether a person is told of broken plugins even where it is found.
 
     Raises:
         UnknownName: No plugin that can be loaded offers one.
     """
-    host = Host.load(directories=directories)
     adapters = host.adapters()
-    if name not in adapters:
+    if is_telling or name not in adapters:
         for broken in host.broken:
             output.note(f"plugin {broken.name!r} cannot be used: {broken.reason}")
+    if name not in adapters:
         raise UnknownName(f"the adapter {name!r} {explain_unknown(name, adapters)}")
     return adapters[name]
 

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 import click
 
 from router.cli import output
-from router.cli.settings import plugins_dir, with_config
+from router.cli.additions import find_collisions
+from router.cli.plugins_new import new
+from router.cli.settings import load_host, plugins_dir, with_config
 from router.config import Config
 from router.host import Host, Plugin
 from router.loading import BrokenPlugin
@@ -16,7 +18,7 @@ COLUMNS = ("name", "state", "version", "events", "hooks", "origin", "reason")
 
 @click.group()
 def plugins() -> None:
-    """List and check the plugins."""
+    """List and check the plugins, or begin a new one."""
 
 
 @plugins.command("list")
@@ -25,7 +27,7 @@ def plugins() -> None:
 @with_config
 def list_(found: Config, *, as_json: bool) -> None:
     """List the plugins, the broken ones with the reason."""
-    rows = describe(_load(found))
+    rows = describe(load_host(found))
     if as_json:
         output.print_json(rows)
         return
@@ -42,10 +44,13 @@ def list_(found: Config, *, as_json: bool) -> None:
 def check(found: Config, *, as_json: bool) -> None:
     """Say what is wrong with the plugins, and exit 3.
 
-    A plugin is broken, or the settings speak of one that is not loaded.
+    A plugin is broken, the settings speak of one that is not loaded, or a command has a name that
+    is taken.
     """
-    host = _load(found)
-    problems = list(find_problems(host, found))
+    host = load_host(found)
+    command = click.get_current_context().find_root().command
+    own = command.commands if isinstance(command, click.Group) else {}
+    problems = [*find_problems(host, found), *find_collisions(host, own)]
     if as_json:
         output.print_json(problems)
     elif problems:
@@ -54,6 +59,9 @@ def check(found: Config, *, as_json: bool) -> None:
         output.note(f"{len(host.plugins)} plugins are loaded and nothing is wrong with them.")
     if problems:
         raise click.exceptions.Exit(3)
+
+
+plugins.add_command(new)
 
 
 def describe(host: Host) -> list[dict[str, object]]:
@@ -83,10 +91,9 @@ def find_problems(host: Host, config: Config) -> Iterator[Mapping[str, str]]:
             if name in names:
                 reason = f"the plugin does not run: it comes with the router, add [plugins.{name}]"
             yield {"name": name, "origin": f"[{kind}.{name}]", "problem": reason}
-
-
-def _load(config: Config) -> Host:
-    return Host.load(directories=config.plugins_dir, configured=config.plugins)
+    for variable in host.unused_variables():
+        reason = "it is about no plugin that is loaded"
+        yield {"name": variable, "origin": "environment", "problem": reason}
 
 
 def _describe_sound(plugin: Plugin, *, is_turned_off: bool) -> dict[str, object]:

@@ -59,7 +59,7 @@ def make_source(config: Config, name: str) -> Source:
     if name not in config.sources:
         where = f" in {config.file}" if config.file else ""
         raise UnknownName(f"the source {name!r} {explain_unknown(name, config.sources)}{where}")
-    host = Host.load(directories=config.plugins_dir, configured=config.plugins)
+    host = Host.load(directories=config.plugins_dir, configured=config.plugin_settings)
     alone = dataclasses.replace(config, sources={name: config.sources[name]})
     return make_sources(alone, host)[0]
 

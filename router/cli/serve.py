@@ -12,10 +12,12 @@ import click
 from uvicorn.loops.auto import auto_loop_factory
 
 from router.app import Router
+from router.cli import reload
 from router.cli.settings import plugins_dir, with_config
 from router.cli.tls import with_tls
 from router.config import Config
 from router.errors import ConfigError
+from router.listening import bind
 from router.serving import serving
 from router.tls import ServerTls
 
@@ -36,12 +38,24 @@ or see a router at work first: router demo"""
 @click.option("--host", default="127.0.0.1", envvar="ROUTER_HOST", show_default=True)
 @click.option("--port", default=8000, envvar="ROUTER_PORT", show_default=True, type=int)
 @click.option("--no-worker", is_flag=True, help="Only receive; handlers run in `router worker`.")
+@reload.option
 @with_tls
 @plugins_dir
 @with_config
-def serve(found: Config, *, host: str, port: int, no_worker: bool, tls: ServerTls | None) -> None:
+def serve(
+    found: Config,
+    *,
+    host: str,
+    port: int,
+    no_worker: bool,
+    is_reloading: bool,
+    tls: ServerTls | None,
+) -> None:
     """Receive notifications, and deliver their events to the plugins."""
     configure_logging()
+    if is_reloading:
+        reload.reload(found, *(() if port else ("--port", str(find_port(host)))))
+        return
     if not found.sources:
         raise ConfigError(ADVICE.format(where=found.file or "The configuration"))
     router = Router.from_settings(found, delivers=not no_worker)
@@ -49,13 +63,24 @@ def serve(found: Config, *, host: str, port: int, no_worker: bool, tls: ServerTl
 
 
 @click.command()
+@reload.option
 @plugins_dir
 @with_config
-def worker(found: Config) -> None:
+def worker(found: Config, *, is_reloading: bool) -> None:
     """Deliver events to the plugins, without receiving any."""
     configure_logging()
+    if is_reloading:
+        reload.reload(found)
+        return
     router = Router.from_settings(found, receives=False)
     run(deliver(router))
+
+
+def find_port(host: str) -> int:
+    """Return a port that is free at ``host``, for several processes one after another."""
+    with bind(host, 0) as listening:
+        port: int = listening.getsockname()[1]
+        return port
 
 
 async def receive(

@@ -71,7 +71,7 @@ plugins_dir = click.option(
 
 def load_host(found: Config) -> Host:
     """Return all plugins that there are, sound or broken."""
-    return Host.load(directories=found.plugins_dir, configured=found.plugins)
+    return Host.load(directories=found.plugins_dir, configured=found.plugin_settings)
 
 
 def load_subscription(found: Config, name: str) -> Subscription:

@@ -50,3 +50,23 @@ def test_wrong_settings_are_explained(run: Run, tmp_path: Path) -> None:
 
     assert (result.code, result.out) == (1, "")
     assert "databse is unknown: did you mean database?" in result.err
+
+
+def test_settings_of_plugins_in_the_environment_are_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are listed by their variables; what is private, and no reference, is masked."""
+    monkeypatch.setenv("ROUTER_PLUGINS__CRM__URL", "https://user:hunter2@crm.internal")
+    monkeypatch.setenv("ROUTER_PLUGINS__CRM__API_KEY", "hunter2")
+    monkeypatch.setenv("ROUTER_PLUGINS__CRM__TOKEN", "env:CRM_TOKEN")
+    monkeypatch.setenv("ROUTER_PLUGINS__CRM_TOKENS__RATE", "5")
+
+    shown = run("config", "show", "--json").data
+    assert "hunter2" not in run("config", "show").out
+    assert {name: row["value"] for name, row in shown.items() if "CRM" in name} == {
+        "ROUTER_PLUGINS__CRM__URL": "https://***@crm.internal",
+        "ROUTER_PLUGINS__CRM__API_KEY": "***",
+        "ROUTER_PLUGINS__CRM__TOKEN": "env:CRM_TOKEN",
+        "ROUTER_PLUGINS__CRM_TOKENS__RATE": "5",
+    }
+    assert shown["ROUTER_PLUGINS__CRM__URL"]["origin"] == "environment"

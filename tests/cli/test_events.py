@@ -9,6 +9,7 @@ from router.events import Draft, Entry, Notification
 from router.log import EventLog
 from tests.cli.conftest import Result, Run, Start
 from tests.entries import NOON, append, append_messages, make_entry
+from tests.histories import park, subscribe
 
 # One engine is enough: what is tested is the command; test_postgresql.py has some of each kind.
 pytestmark = pytest.mark.engines("sqlite")
@@ -199,3 +200,33 @@ def test_no_plugin_is_loaded_to_look(
 
     assert run(noun, "list", "--json").data == []
     assert not (tmp_path / "loaded").exists()
+
+
+def test_an_event_is_shown_with_what_became_of_it(log: EventLog, run: Run) -> None:
+    """For each subscription there is its state and why; the event is as it is without."""
+    append_messages(log, ["ana", "ana"])
+    subscribe(log, "audit", policies={"read": "skip"})
+    subscribe(log, "crm")
+    park(log, 1, name="crm", is_blocking=True)
+
+    shown = run("events", "show", "2", "--json", "--plugins")
+
+    assert list(shown.data) == [*FIELDS, "plugins"]
+    audit, crm = shown.data["plugins"]
+    assert list(crm) == ["subscription", "state", "why", "attempts", "next_at"]
+    assert [(one["subscription"], one["state"]) for one in (audit, crm)] == [
+        ("audit", "not matched"),
+        ("crm", "blocked"),
+    ]
+    text = run("events", "show", "2", "--plugins")
+    assert "SUBSCRIPTION  STATE        WHY" in text.out
+    assert "crm           blocked      it waits behind position 1" in text.out
+    assert "`router plugins check`" in text.err
+
+
+def test_an_event_that_no_plugin_was_run_for_says_so(log: EventLog, run: Run) -> None:
+    """There is nothing to list, and a person is told what to start."""
+    append_messages(log, ["ana"])
+
+    assert run("events", "show", "1", "--json", "--plugins").data["plugins"] == []
+    assert "start `router serve`" in run("events", "show", "1", "--plugins").err

@@ -182,3 +182,32 @@ def test_the_samples_are_printed_as_json(run: Run, corpus: Path) -> None:
         assert result.code in (0, 1, 3), path
         assert (result.code == 1) == (result.lines == []), path
         assert all(json.dumps(event["payload"]) for event in result.lines)
+
+
+def test_the_handlers_that_are_for_an_event_are_named(run: Run, tmp_path: Path) -> None:
+    """By plugin and hook, where it is asked for; a plugin that is broken is told."""
+    handlers = tmp_path / "handlers"
+    handlers.mkdir()
+    hook = "@hookimpl\ndef {}(event): ...\n"
+    (handlers / "crm.py").write_text(
+        "from router import hookimpl\n" + hook.format("on_message") + hook.format("on_event")
+    )
+    (handlers / "audit.py").write_text("from router import hookimpl\n" + hook.format("on_message"))
+    (handlers / "bad.py").write_text("1 +")
+    (tmp_path / "body.json").write_bytes(samples.as_body(samples.cloud_batch()))
+    words = ("parse", "body.json", "--adapter", "whatsapp", "--plugins-dir", "handlers")
+
+    result = run(*words, "--plugins", "--json")
+
+    assert result.code == 0
+    assert "plugin 'bad' cannot be used" in result.err
+    assert list(result.lines[0]) == [*FIELDS, "handlers"]
+    assert [event["handlers"] for event in result.lines] == [
+        ["audit.on_message", "crm.on_message"],
+        ["audit.on_message", "crm.on_message"],
+        ["crm.on_event"],
+        ["crm.on_event"],
+        ["crm.on_event"],
+    ]
+    assert "audit.on_message, crm.on_message" in run(*words, "--plugins").out
+    assert list(run(*words, "--json").lines[0]) == FIELDS

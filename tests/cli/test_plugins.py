@@ -128,3 +128,35 @@ def test_a_missing_folder_is_a_problem(run: Run) -> None:
     result = run("plugins", "check", "--plugins-dir", "nowhere")
 
     assert (result.code, "there is no such directory" in result.out) == (3, True)
+
+
+def test_settings_may_come_from_the_environment(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable fills in what the file lacks; one about no plugin is a problem."""
+    needy = SOUND + (
+        "import msgspec\n"
+        "class Settings(msgspec.Struct):\n    url: str\n"
+        "@hookimpl\ndef settings():\n    return Settings\n"
+    )
+    options = write("[plugins.crm]\n", crm=needy)
+
+    missing = run("plugins", "check", *options)
+    assert missing.code == 3
+    assert "router.toml: [plugins.crm].url is missing" in missing.out
+    monkeypatch.setenv("ROUTER_PLUGINS__CRM__URL", "https://crm.internal")
+    assert run("plugins", "check", *options).code == 0
+    monkeypatch.setenv("ROUTER_PLUGINS__CRN__URL", "https://crm.internal")
+    stray = run("plugins", "check", *options)
+    assert stray.code == 3
+    assert stray.out.startswith("ROUTER_PLUGINS__CRN__URL: it is about no plugin that is loaded")
+
+
+def test_what_comes_with_the_router_may_be_asked_for_by_a_variable(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as the table would."""
+    monkeypatch.setenv("ROUTER_PLUGINS__TIMELINE__ENABLED", "true")
+
+    states = {one["name"]: one["state"] for one in run("plugins", "list", "--json").data}
+    assert states == {"timeline": "ok", "whatsapp": "available"}

@@ -1,0 +1,47 @@
+"""The page of hooks, written from `router.hookspecs`: `python -m tests.hook_page` prints it."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from router import hookspecs
+from router.handlers import HOOKS
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "hooks.md"
+TOP = """# Hooks
+
+What a plugin may implement. A hook implementation is a function of a module, or a method of an
+object, that bears the hook's name beneath `@hookimpl`. It names only those of the arguments that it
+wants, in any order; any other name, and any hook that is not here, is an error when the plugin is
+loaded. Those of events and alerts may be `async def`, and so may `on_start` and `on_stop`; the
+others are plain. This page is written from `router/hookspecs.py`.
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    tree = ast.parse(inspect.getsource(hookspecs))
+    nodes = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name in HOOKS]
+    return "\n".join([TOP, *("\n".join(_describe(node)) for node in nodes)])
+
+
+def _describe(node: ast.FunctionDef) -> Iterator[str]:
+    returns = ast.unparse(node.returns) if node.returns else "None"
+    yield f"## {node.name}\n"
+    yield f"```python\ndef {node.name}({ast.unparse(node.args)}) -> {returns}: ...\n```\n"
+    text, _, arguments = (ast.get_docstring(node) or "").partition("\n\nArgs:\n")
+    yield text.replace("``", "`") + "\n"
+    if arguments:
+        yield "".join(f"- `{name}`: {told}\n" for name, told in _read_arguments(arguments))
+
+
+def _read_arguments(text: str) -> Iterator[tuple[str, str]]:
+    for part in re.split(r"\n(?=    \w)", text):
+        name, _, told = part.strip().partition(": ")
+        yield name, " ".join(told.split()).replace("``", "`")
+
+
+if __name__ == "__main__":
+    print(render(), end="")  # noqa: T201 - that is what it is for
