@@ -4,11 +4,12 @@ from router.app import Router
 from router.errors import RouterError
 from router.events import Event, Notification
 from router.filters import DeadFilter, Filter
-from router.hookspecs import Context, hookimpl
+from router.hookspecs import AsyncContext, Context, hookimpl
 from router.log import EventLog
 from router.retry import Reject, Retry
 
 __all__ = [
+    "AsyncContext",
     "Context",
     "DeadFilter",
     "Event",

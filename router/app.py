@@ -19,6 +19,7 @@ from router import lifecycle, migrate, plugin_tables
 from router.appending import Appending
 from router.assembly import (
     index_sources,
+    make_guard,
     make_host,
     make_sources,
     make_subscriptions,
@@ -27,7 +28,7 @@ from router.assembly import (
 from router.config import Config
 from router.control import Control
 from router.dead import DeadLetters
-from router.dispatcher import DRAIN, Dispatcher
+from router.dispatcher import Dispatcher
 from router.errors import RouterError, UnknownName
 from router.events import Event
 from router.host import Host
@@ -63,6 +64,7 @@ class Router:
             "off" is to look for new events every so often only.
         max_body: The largest body that is taken, in bytes.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
+        http_allow: Networks and hosts besides the public ones that handlers may reach by HTTP.
         receives: Whether this process takes notifications.
         delivers: Whether this process calls handlers.
 
@@ -86,6 +88,7 @@ class Router:
         listen: str | None = None,
         max_body: int = MAX_BODY,
         dedupe_seconds: float | None = DEDUPE_SECONDS,
+        http_allow: Sequence[str] = (),
         receives: bool = True,
         delivers: bool = True,
     ) -> None:
@@ -94,6 +97,7 @@ class Router:
         self._subscriptions = make_subscriptions(self.host, subscriptions or {})
         self._store = Store(database, schema=schema, table_prefix=table_prefix, listen=listen)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
+        self._guard = make_guard(http_allow)
         self._receives = receives
         self._delivers = delivers
         self._sources = index_sources(sources)
@@ -117,12 +121,8 @@ class Router:
             ConfigError: A setting is missing, unknown or not allowed.
             PluginError: A plugin cannot be loaded.
         """
-        found = settings.load(
-            None if path is None else Path(path),
-            environ=os.environ,
-            working=Path.cwd(),
-            overrides={},
-        )
+        file = None if path is None else Path(path)
+        found = settings.load(file, environ=os.environ, working=Path.cwd(), overrides={})
         return cls.from_settings(found, receives=receives, delivers=delivers)
 
     @classmethod
@@ -139,6 +139,7 @@ class Router:
             listen=config.listen and Secret(config.listen, config.folder).resolve(),
             max_body=config.max_body,
             dedupe_seconds=config.dedupe,
+            http_allow=config.http_allow,
             receives=receives,
             delivers=delivers,
         )
@@ -279,7 +280,7 @@ class Router:
         self._dispatcher = Dispatcher(
             self._subscriptions,
             log=self.log,
-            drain=DRAIN,
+            guard=self._guard,
             listeners=[partial(lifecycle.alert, [plugin]) for plugin in self.host.running()],
         )
         stack.push_async_callback(self.drain)

@@ -1,6 +1,7 @@
 """Secrets that settings name but do not hold, read only where they are used."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -55,3 +56,14 @@ class Secret(msgspec.Struct, frozen=True):
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """Stand in for msgspec's own, which shows rich every field."""
         return [("reference", repr(self))]
+
+
+def anchor(value: object, folder: Path) -> object:
+    """Return ``value``, a setting of any kind, with each ``file:PATH`` in it counted from there."""
+    if isinstance(value, Mapping):
+        return {key: anchor(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [anchor(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith("file:"):
+        return f"file:{folder / value.removeprefix('file:')}"
+    return value
