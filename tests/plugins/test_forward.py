@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from router.events import Replaying
 from router.host import Host
 from router.plugins import forward
 from router.plugins.forward.answers import LONGEST, read_retry_after
+from router.plugins.forward.cloudevents import encode
 from router.plugins.forward.target import Settings
 from router.status import Status
 from router.testing.coreapp.hosting import hosting
@@ -225,6 +227,23 @@ async def test_an_event_becomes_a_cloudevent(log: EventLog) -> None:
     }
 
 
+def test_the_manual_shows_what_is_sent() -> None:
+    """The example in the how-to has each attribute, and no other."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "forward-events.md"
+    text = page.read_text("utf-8")
+    shown = json.loads(text[text.index('    {"specversion"') : text.index("\n\n- `id` and")])
+    entry = make_entry(channel="+5215512345678")
+    (draft,) = entry.drafts
+    event = Event(
+        4711, "id", "message", "text", draft.channel, draft.subject, "wamid.1", None, draft.path,
+        entry.notification,
+    )  # fmt: skip
+    sent = json.loads(encode(event, origin=shown["source"], prefix="notification-router"))
+    assert list(shown) == list(sent)
+    for name in ("specversion", "type", "datacontenttype", "sequence", "subtype", "channel"):
+        assert shown[name] == sent[name]
+
+
 @in_loop
 async def test_only_what_is_wanted_is_sent(log: EventLog) -> None:
     """Filters by type, subtype and channel all have to fit."""
@@ -262,7 +281,7 @@ def test_a_replay_is_told() -> None:
         1, "id", "message", "text", "", ":ana", "wamid.1", None, draft.path, entry.notification,
         replay=Replaying(7, "repair"),
     )  # fmt: skip
-    body = forward.encode(event, origin="", prefix="p")
+    body = encode(event, origin="", prefix="p")
     assert b'"replay":"7"' in body
     assert b'"externalid":"wamid.1"' in body
     assert b'"source":"/webhooks/wa"' in body
