@@ -64,8 +64,9 @@ def _find_outcome(error: BaseException) -> str:
 
 
 def _describe(error: BaseException) -> str:
+    # Errors of HTTP clients quote the URL that was asked, with its secrets.
     try:
-        text = _storable(str(error))
+        text = mask_text(_storable(str(error)))
     except Exception:
         text = "(its text cannot be had)"
     if isinstance(error, Retry | Reject):
@@ -76,15 +77,12 @@ def _describe(error: BaseException) -> str:
 
 def _trace(error: BaseException, exchanges: Sequence[Exchange]) -> str:
     """Return where ``error`` came from, and what had been asked before."""
-    parts = traceback.format_exception(error)
+    parts = [mask_text("".join(traceback.format_exception(error)))]
     if exchanges:
         parts += ["\nIt had asked by HTTP:\n", *(f"  {one}\n" for one in exchanges)]
     return _storable("".join(parts))
 
 
 def _storable(text: str) -> str:
-    """Spell out what a database does not take, half a surrogate pair and NUL; hide secrets in URLs.
-
-    Errors of HTTP clients quote the URL that was asked.
-    """
-    return mask_text(text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0"))
+    """Spell out what a database does not take: half a surrogate pair, and NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

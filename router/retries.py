@@ -90,9 +90,8 @@ class Retries:
         """Take up what an earlier owner of the lane left parked and blocked."""
         self._ledger.blocked.update(held.blocked)
         self._agenda.add(*held.retries)
-        held_by = {parked.position for parked in held.retries}
-        if self._options.on_dead == "hold":
-            held_by |= held.dead
+        dead = held.dead if self._options.on_dead == "hold" else set()
+        held_by = dead.union(parked.position for parked in held.retries)
         self._released += [
             subject for subject, position in held.blocked.items() if position not in held_by
         ]
