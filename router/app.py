@@ -95,9 +95,9 @@ class Router:
         own = make_tables(schema=schema, prefix=table_prefix)
         self.host = make_host(plugins, own=own)
         self._subscriptions = make_subscriptions(self.host, subscriptions or {})
+        self._guard = make_guard(http_allow)
         self._store = Store(database, schema=schema, table_prefix=table_prefix, listen=listen)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
-        self._guard = make_guard(http_allow)
         self._receives = receives
         self._delivers = delivers
         self._sources = index_sources(sources)

@@ -1,4 +1,4 @@
-"""`context.http` through the engine: lent for a call, on record if it failed, closed at the stop."""
+"""`context.http` through the engine: lent for a call, on record if that fails, closed at last."""
 
 import logging
 from collections.abc import Iterator
