@@ -1,10 +1,12 @@
 """Where the HTTP requests of handlers leave the process: guarded, written down, closed at last."""
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable
 
+import httpcore2
 import httpx2
 
 from router.errors import RouterError
@@ -28,6 +30,7 @@ class Outlet:
 
     Args:
         guard: Says which addresses may be called; None is all public ones, and no other.
+        trusted: Whose certificates are taken; None is those that the system trusts.
         recording: Takes every request instead of the network, so that nothing is sent.
         clock: Seconds since 1970, by which deadlines are meant.
     """
@@ -36,10 +39,12 @@ class Outlet:
         self,
         guard: Guard | None = None,
         *,
+        trusted: ssl.SSLContext | None = None,
         recording: Recording | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._guard = guard or Guard(Reach())
+        self._trusted = trusted
         self._clock = clock
         self._opening = threading.Lock()
         self._threads: Threads | None = None
@@ -61,7 +66,7 @@ class Outlet:
         with self._opening:
             self._require_open()
             if self._plain is None:
-                self._plain = Sending(self._guard)
+                self._plain = Sending(self._guard, trusted=self._trust())
         book = Book(exchanges, name=name, deadline=deadline, clock=self._clock)
         return httpx2.Client(
             transport=Noted(self._plain, book),
@@ -75,10 +80,13 @@ class Outlet:
         self, exchanges: list[Exchange], *, name: str, deadline: float
     ) -> httpx2.AsyncClient:
         """Return a client for one call of an async handler; on the loop, else like `open`."""
-        self._require_open()
-        if self._async is None:
-            self._threads = Threads(LOOK_UPS, name="router-lookup")
-            self._async = AsyncSending(self._guard, threads=self._threads)
+        with self._opening:
+            self._require_open()
+            if self._async is None:
+                self._threads = Threads(LOOK_UPS, name="router-lookup")
+                self._async = AsyncSending(
+                    self._guard, trusted=self._trust(), threads=self._threads
+                )
         book = Book(exchanges, name=name, deadline=deadline, clock=self._clock)
         return httpx2.AsyncClient(
             transport=AsyncNoted(self._async, book),
@@ -98,6 +106,12 @@ class Outlet:
             await asyncio.to_thread(self._plain.close)
         if self._threads is not None:
             self._threads.shutdown()
+
+    def _trust(self) -> ssl.SSLContext:
+        """Return whose certificates are taken: read once, for that takes long."""
+        if self._trusted is None:
+            self._trusted = httpcore2.default_ssl_context()
+        return self._trusted
 
     def _require_open(self) -> None:
         if self._is_closed:

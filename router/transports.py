@@ -1,5 +1,6 @@
 """How requests of handlers go out: over guarded connections, or into a record and nowhere else."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -25,12 +26,18 @@ _ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {
 
 
 class Sending(httpx2.BaseTransport):
-    """Sends the requests of plain functions."""
+    """Sends the requests of plain functions.
 
-    def __init__(self, guard: Guard) -> None:
+    Args:
+        guard: Says whom to call.
+        trusted: Whose certificates are taken.
+    """
+
+    def __init__(self, guard: Guard, *, trusted: ssl.SSLContext) -> None:
         # No limit: how many calls there are at a time is the engine's affair, and one target that
         # is slow is not to take the connections of another.
         self._pool = httpcore2.ConnectionPool(
+            ssl_context=trusted,
             max_connections=None,
             max_keepalive_connections=KEPT,
             keepalive_expiry=KEPT_SECONDS,
@@ -56,11 +63,13 @@ class AsyncSending(httpx2.AsyncBaseTransport):
 
     Args:
         guard: Says whom to call.
+        trusted: Whose certificates are taken.
         threads: Where hosts are looked up.
     """
 
-    def __init__(self, guard: Guard, *, threads: Executor) -> None:
+    def __init__(self, guard: Guard, *, trusted: ssl.SSLContext, threads: Executor) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=trusted,
             max_connections=None,
             max_keepalive_connections=KEPT,
             keepalive_expiry=KEPT_SECONDS,

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -15,6 +16,8 @@ from router.exchanges import MAX_URL, MOST, Exchange, show
 from router.guard import Guard
 from router.outlet import Outlet
 from router.reach import make_reach
+from router.testing.certificates import make_certificate
+from router.tls import ServerTls, trust
 from router.transports import Recording, Sent
 from tests.hosted import Parrot, hosted
 
@@ -161,6 +164,42 @@ def test_only_http_is_spoken(outside: Asking, url: str) -> None:
     """Other schemes lead nowhere."""
     with pytest.raises(httpx2.UnsupportedProtocol):
         outside.ask("GET", url)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_certificate_is_that_of_the_name_not_of_the_address(
+    tmp_path: Path,
+    is_async: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """A host that leads to the same address, even while it is connected, proves itself anew."""
+    made = make_certificate(tmp_path, "orders.internal")
+    guard = Guard(make_reach(["*.internal"]), look_up=lambda host, port: ["127.0.0.1"])
+    outlet = Outlet(guard, trusted=trust(made.ca))
+    parrot = Parrot()
+    tls = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+    with hosted(parrot, certificate=tls) as url, asking(outlet, is_async=is_async) as found:
+        port = url.rpartition(":")[2]
+        assert found.ask("GET", f"https://orders.internal:{port}/").status_code == 200
+        with pytest.raises(httpx2.ConnectError, match="certificate verify failed"):
+            found.ask("GET", f"https://bills.internal:{port}/")
+    assert [headers["host"] for *_, headers, _ in parrot.asked] == [f"orders.internal:{port}"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_unknown_certificates_are_refused(
+    tmp_path: Path,
+    is_async: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """By default only what the system trusts is taken."""
+    made = make_certificate(tmp_path, "127.0.0.1")
+    tls = ServerTls(certfile=made.certfile, keyfile=made.keyfile)
+    outlet = Outlet(Guard(make_reach(["127.0.0.1"])))
+    with (
+        hosted(Parrot(), certificate=tls) as url,
+        asking(outlet, is_async=is_async) as found,
+        pytest.raises(httpx2.ConnectError, match="certificate verify failed"),
+    ):
+        found.ask("GET", url)
 
 
 def test_what_fails_is_written_down(inside: Asking) -> None:

@@ -42,7 +42,7 @@ def write(run: Run, tmp_path: Path) -> Write:
 
 
 def test_plugins_are_listed_with_what_they_handle(run: Run, write: Write) -> None:
-    """A sound plugin is told with its hooks and types; the router's own are there to be asked for."""
+    """A sound plugin is told with its hooks and types; the router's own are there, too."""
     result = run("plugins", "list", "--json", *write(crm=SOUND))
 
     assert result.code == 0
