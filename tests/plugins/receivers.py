@@ -1,6 +1,5 @@
 """A service that events are forwarded to: it checks each signature, and answers as it is told."""
 
-import asyncio
 import json
 import time
 from collections import Counter, defaultdict
@@ -33,7 +32,8 @@ class Service:
         at: When each request for an id came, by a clock that only goes forward.
         taken: The sequences of the events that were taken, by subject, in the order of the first
             time.
-        requests: The headers of all.
+        events: Those that were taken, by id.
+        headers: Of all requests.
         faults: What was wrong with a request.
     """
 
@@ -76,8 +76,3 @@ class Service:
         assert self.count == count
         for sequences in self.taken.values():
             assert list(sequences) == sorted(sequences)
-
-
-async def nap(seconds: float) -> None:
-    """Be slow."""
-    await asyncio.sleep(seconds)

@@ -24,7 +24,7 @@ from router.status import Status
 from router.testing.coreapp.hosting import hosting
 from tests.entries import append, append_messages, make_entry
 from tests.loops import in_loop
-from tests.plugins.receivers import SECRET, TAKEN, Service, nap
+from tests.plugins.receivers import SECRET, TAKEN, Service
 from tests.records import read_parked
 from tests.waiting import until
 
@@ -101,15 +101,17 @@ async def test_a_service_that_is_down(log: EventLog) -> None:
 async def test_a_slow_service(log: EventLog) -> None:
     """Answers that come late are waited for, and what is over its time is sent again."""
     fill(log)
+    over = asyncio.Event()
 
     async def answer(event: dict[str, Any], number: int) -> Response:
         is_stuck = number == 1 and int(event["sequence"]) % 100 == 0
-        await nap(60 if is_stuck else 0.01)
+        await (over.wait() if is_stuck else asyncio.sleep(0.01))
         return TAKEN
 
     service = Service(answer)
     async with forwarding(log, service, timeout=1):
         await until(lambda: service.count == EVENTS, seconds=LONG)
+        over.set()
     service.require_all(EVENTS)
     assert len([one for one in service.asked.values() if one > 1]) >= EVENTS // 100
 
