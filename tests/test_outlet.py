@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from router.transports import Recording, Sent
 from tests.hosted import Parrot, hosted
 
 LATER = 4e9  # in seconds since 1970
-Ask = Callable[..., httpx2.Response]
 
 
 class Asking:
@@ -232,10 +231,9 @@ def test_no_call_begins_when_the_time_is_over(inside: Asking) -> None:
 
 def test_no_step_takes_longer_than_the_handler_may(inside: Asking) -> None:
     """An answer that does not come is waited for until the deadline, not for the usual time."""
-    forever = asyncio.Event
 
     async def hang() -> AsyncIterator[bytes]:
-        await forever().wait()
+        await asyncio.Event().wait()
         yield b""
 
     parrot = Parrot(StreamingResponse(hang()))
