@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from router.errors import RouterError
     from router.events import Event, Notification
     from router.filters import DeadFilter, Filter
-    from router.hookspecs import Context, hookimpl
+    from router.hookspecs import AsyncContext, Context, hookimpl
     from router.log import EventLog
     from router.retry import Reject, Retry
 else:
     # A name is fetched when it is first asked for: pytest imports this package, for the fixtures
     # in `router.testing`, in every run of whoever has it installed.
     _HOMES = {
+        "AsyncContext": "router.hookspecs",
         "Context": "router.hookspecs",
         "DeadFilter": "router.filters",
         "Event": "router.events",
@@ -41,6 +42,7 @@ else:
 
 
 __all__ = [
+    "AsyncContext",
     "Context",
     "DeadFilter",
     "Event",

@@ -12,16 +12,9 @@ from typing import Self, Unpack
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
+from router import assembly, lifecycle, migrate, plugin_tables, standstill
 from router import config as settings
-from router import lifecycle, migrate, plugin_tables, standstill
 from router.appending import Appending
-from router.assembly import (
-    index_sources,
-    make_host,
-    make_sources,
-    make_subscriptions,
-    warn_of_strays,
-)
 from router.clock import Clock
 from router.config import Config
 from router.control import Control
@@ -61,6 +54,7 @@ class Router:
         max_body: The largest body that is taken, in bytes.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
         clock: Time and chance, for tests; None is the database's clock and real ones.
+        http_allow: Networks and hosts besides the public ones that handlers may reach by HTTP.
         receives: Whether this process takes notifications.
         delivers: Whether this process calls handlers.
 
@@ -85,12 +79,14 @@ class Router:
         max_body: int = MAX_BODY,
         dedupe_seconds: float | None = DEDUPE_SECONDS,
         clock: Clock | None = None,
+        http_allow: Sequence[str] = (),
         receives: bool = True,
         delivers: bool = True,
     ) -> None:
         own = make_tables(schema=schema, prefix=table_prefix)
-        self.host = make_host(plugins, own=own)
-        self._subscriptions = make_subscriptions(self.host, subscriptions or {})
+        self.host = assembly.make_host(plugins, own=own)
+        self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
+        self._guard = assembly.make_guard(http_allow)
         self._clock = clock
         seconds = None if clock is None else clock.seconds
         self._store = Store(
@@ -99,7 +95,7 @@ class Router:
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
         self._delivers = delivers
-        self._sources = index_sources(sources)
+        self._sources = assembly.index_sources(sources)
         self._receiver = Receiver(
             self._sources,
             max_body=max_body,
@@ -120,12 +116,8 @@ class Router:
             ConfigError: A setting is missing, unknown or not allowed.
             PluginError: A plugin cannot be loaded.
         """
-        found = settings.load(
-            None if path is None else Path(path),
-            environ=os.environ,
-            working=Path.cwd(),
-            overrides={},
-        )
+        file = None if path is None else Path(path)
+        found = settings.load(file, environ=os.environ, working=Path.cwd(), overrides={})
         return cls.from_settings(found, receives=receives, delivers=delivers)
 
     @classmethod
@@ -135,17 +127,18 @@ class Router:
         host.require_sound()
         router = cls(
             Secret(config.database, config.folder).resolve(),
-            sources=make_sources(config, host) if receives else (),
+            sources=assembly.make_sources(config, host) if receives else (),
             plugins=host,
             subscriptions=config.subscriptions,
             schema=config.schema,
             listen=config.listen and Secret(config.listen, config.folder).resolve(),
             max_body=config.max_body,
             dedupe_seconds=config.dedupe,
+            http_allow=config.http_allow,
             receives=receives,
             delivers=delivers,
         )
-        warn_of_strays(host, config)
+        assembly.warn_of_strays(host, config)
         return router
 
     @property
@@ -283,6 +276,7 @@ class Router:
             self._subscriptions,
             log=self.log,
             clock=self._clock,
+            guard=self._guard,
             listeners=[partial(lifecycle.alert, [plugin]) for plugin in self.host.running()],
         )
         stack.push_async_callback(self.drain)

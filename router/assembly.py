@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from router.config import Config
 from router.errors import ConfigError
+from router.guard import Guard
 from router.host import Host
 from router.options import explain_unknown, merge_options
+from router.reach import make_reach
 from router.schema import Tables
 from router.sources import Source
 from router.subscriptions import Subscription
@@ -25,6 +27,18 @@ def make_host(plugins: Sequence[object] | Host, *, own: Tables) -> Host:
         return Host.load(plugins=plugins, entry_points=(), own=own)
     plugins.require_apart(own)
     return plugins
+
+
+def make_guard(allow: Sequence[str]) -> Guard:
+    """Return what says whom handlers may call by HTTP.
+
+    Raises:
+        ConfigError: Something in ``allow`` is neither a network nor a host.
+    """
+    try:
+        return Guard(make_reach(allow))
+    except ValueError as error:
+        raise ConfigError(f"http_allow must be {error}") from error
 
 
 def make_sources(config: Config, host: Host) -> list[Source]:
@@ -72,6 +86,7 @@ def make_subscriptions(
             name=plugin.name,
             handlers=plugin.handlers,
             tables=plugin.declared.tables,
+            settings=plugin.declared.settings,
             options=merge_options(
                 plugin.declared.options,
                 configured.get(plugin.name, {}),

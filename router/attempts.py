@@ -9,8 +9,9 @@ import msgspec
 
 from router.batches import Attempt, Batch, Ended
 from router.events import Event, Replaying
+from router.failures import Failed
 from router.ledger import Ledger, Statement
-from router.subscriptions import Caller, Failed
+from router.subscriptions import Caller
 from router.turns import Pace, Turns
 
 

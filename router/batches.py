@@ -8,10 +8,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from router.events import Event
+from router.failures import Failed
 from router.ledger import Counts
 from router.lending import Lent
 from router.replay_counts import Count
-from router.subscriptions import Caller, Failed, Undone
+from router.subscriptions import Caller, Undone
 
 SECONDS = 0.005  # that a batch may last
 WANTED_SECONDS = 0.002  # likewise, when an append waits; less would not keep up with appends

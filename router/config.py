@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.errors import ConfigError
@@ -17,6 +17,7 @@ from router.layers import (
 from router.masks import is_private, mask, mask_database
 from router.options import format_duration, merge_options, parse_duration
 from router.plugin_settings import PluginSettings, find_variables
+from router.reach import ALLOWED, make_reach
 
 FILE_NAME = "router.toml"
 SHORTEST_DEDUPE = 30 * 86_400.0  # seconds: Meta redelivers for 7 days, the rest is margin
@@ -28,8 +29,10 @@ _DEFAULTS: Mapping[str, object] = {
     "plugins_dir": [],
     "max_body": "4MiB",
     "dedupe": "30d",
+    "http.allow": [],
 }
 _TABLES = ("sources", "subscriptions", "plugins")
+_KNOWN = (*(key for key in _DEFAULTS if "." not in key), "http", *_TABLES)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMG]I?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SOURCE_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")  # dots alone mean a folder in a URL
@@ -64,6 +67,7 @@ class Config:
             None, where the database is.
         plugins_dir: Folders in which each ``*.py`` is a plugin.
         max_body: Bytes that the body of a notification may have.
+        http_allow: Networks and hosts, private ones too, that handlers may reach by HTTP.
         dedupe: Seconds for which an event is remembered at least; None for ever.
         sources: ``[sources.NAME]`` by name.
         subscriptions: ``[subscriptions.NAME]`` by name, as `merge_options` takes them.
@@ -80,6 +84,7 @@ class Config:
     plugins_dir: tuple[Path, ...]
     max_body: int
     dedupe: float | None
+    http_allow: tuple[str, ...]
     sources: dict[str, SourceConfig]
     subscriptions: dict[str, dict[str, object]]
     plugins: dict[str, dict[str, object]]
@@ -114,7 +119,8 @@ def load(
     working = working.absolute()
     file = _find_file(path, working=working)
     written = from_file(file) if file else from_defaults({}, working=working)
-    check_keys(written.values, (*_DEFAULTS, *_TABLES), where=f"{file}: ")
+    check_keys(written.values, _KNOWN, where=f"{file}: ")
+    written = _spread_http(written)
     layers = (
         from_flags(overrides, known=_DEFAULTS, working=working),
         from_environ(environ, known=_DEFAULTS, lists=["plugins_dir"], working=working),
@@ -131,6 +137,7 @@ def load(
         plugins_dir=used["plugins_dir"].read("plugins_dir", _read_folders),
         max_body=used["max_body"].read("max_body", _read_size),
         dedupe=used["dedupe"].read("dedupe", _read_dedupe),
+        http_allow=used["http.allow"].read("http.allow", _read_allowed),
         sources=_read_sources(written),
         subscriptions=_read_subscriptions(written),
         plugins=_read_tables(written, "plugins"),
@@ -149,6 +156,7 @@ def describe(config: Config) -> list[tuple[str, object, str]]:
         "plugins_dir": [str(folder) for folder in config.plugins_dir],
         "max_body": config.max_body,
         "dedupe": "forever" if config.dedupe is None else format_duration(config.dedupe),
+        "http.allow": list(config.http_allow),
     }
     rows = [(key, value, config.origins[key]) for key, value in plain.items()]
     sources = {
@@ -225,6 +233,26 @@ def _read_dedupe(value: object, _: Path) -> float | None:
         shortest = format_duration(SHORTEST_DEDUPE)
         raise ValueError(f'a duration of at least "{shortest}", or "forever", not {value!r}')
     return seconds
+
+
+def _spread_http(written: Layer) -> Layer:
+    """Return ``written`` with the keys of its table ``http`` in their full length."""
+    table = written.values.get("http", {})
+    where = written.name("http")
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: http must be a table, headed [http]")
+    known = [key.removeprefix("http.") for key in _DEFAULTS if key.startswith("http.")]
+    check_keys(table, known, where=f"{where}: http.")
+    values = {**written.values, **{f"http.{key}": value for key, value in table.items()}}
+    return replace(written, values=values)
+
+
+def _read_allowed(value: object, _: Path) -> tuple[str, ...]:
+    entries = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not (isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)):
+        raise ValueError(f"{ALLOWED}, not {value!r}")
+    make_reach(entries)
+    return tuple(entries)
 
 
 def _read_sources(written: Layer) -> dict[str, SourceConfig]:

@@ -18,11 +18,13 @@ from router.deliveries import Deliveries
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
 from router.events import Event
+from router.guard import Guard
 from router.intents import Intents
 from router.lane import Key, Lane, LeaseLost, Place
 from router.lanes import Lanes
 from router.log import EventLog
 from router.opening import Objection, Opener
+from router.outlet import Outlet
 from router.periodic import Periodic
 from router.rebuild_record import RebuildRecord
 from router.rebuilds import Rebuilds
@@ -55,6 +57,7 @@ class Dispatcher:
         clock: Time and chance; None is the database's clock and real ones.
         listeners: Told of dead letters and changes of state, as the hooks `on_dead` and
             `on_subscription_state` are.
+        guard: Says whom handlers may call by HTTP; None is all public addresses, and no other.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Dispatcher:
         drain: float = DRAIN,
         clock: Clock | None = None,
         listeners: Sequence[Tell] = (),
+        guard: Guard | None = None,
     ) -> None:
         self._subscriptions = {one.name: one for one in subscriptions}
         self._log = log
@@ -78,6 +82,7 @@ class Dispatcher:
         self._watch = Watch(list(self._subscriptions), roster=self._roster, alerts=self._alerts)
         types = tuple(sorted({type_ for one in subscriptions for type_ in one.handlers}))
         self._tail = Tail(log, types=types, now=self._clock.now)
+        self._outlet = Outlet(guard, clock=lambda: self._clock.now() / 1_000_000)
         self._opener = Opener(
             self._subscriptions,
             log=log,
@@ -85,6 +90,7 @@ class Dispatcher:
             runs=self._runs,
             tail=self._tail,
             clock=self._clock,
+            outlet=self._outlet,
         )
         self._deliveries = Deliveries()
         self._bell = Bell(self._deliveries.wake)
@@ -160,6 +166,7 @@ class Dispatcher:
             logger.warning("the lanes were not given back; their leases will expire: %s", error)
         finally:
             self._opener.close()
+            await self._outlet.close()
 
     async def _store(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._opener.storage, work)

@@ -74,6 +74,10 @@ class Refused(RouterError):
         self.status = status
 
 
+class OutOfReach(RouterError):
+    """A handler asked for an address that it may not reach; says why, and how to allow it."""
+
+
 def trace(error: BaseException) -> str:
     """Return where ``error`` came from, line by line, and its type, for a log.
 

@@ -10,10 +10,10 @@ from router.attempts import Attempts
 from router.batches import Attempt
 from router.clock import Clock
 from router.events import Event
+from router.failures import Failed
 from router.ledger import Ledger
 from router.parking import Parking
 from router.replay_counts import Count
-from router.subscriptions import Failed
 from router.verdicts import Verdicts, make_parked
 
 

@@ -54,7 +54,7 @@ def from_environ(
     Variables that name no setting are left to others: some name options of commands. Those in
     ``lists`` hold several paths, separated as in ``PATH``.
     """
-    variables = {key: "ROUTER_" + key.upper() for key in known}
+    variables = {key: "ROUTER_" + key.upper().replace(".", "_") for key in known}
     values: dict[str, object] = {
         key: environ[name] for key, name in variables.items() if environ.get(name)
     }

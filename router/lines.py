@@ -9,12 +9,12 @@ from functools import partial
 from router.attempts import Attempts
 from router.breaker import Breaker
 from router.events import Event
+from router.failures import Failed
 from router.firsts import Firsts
 from router.ledger import Ledger
 from router.queues import settle_all
 from router.replay_counts import Count
 from router.slots import Slots
-from router.subscriptions import Failed
 
 
 class Line:

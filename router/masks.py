@@ -36,7 +36,7 @@ def mask(value: object, *, private: bool = False) -> object:
         return value
     if private:
         return HIDDEN
-    return _mask_text(value) if isinstance(value, str) else value
+    return mask_text(value) if isinstance(value, str) else value
 
 
 def is_private(key: str) -> bool:
@@ -60,9 +60,10 @@ def mask_callback(url: str) -> str:
 
     It may have no scheme, as Meta's example of ``webhooks.url``: ``***@router/webhooks/wa``.
     """
-    shown = _BARE_USERINFO.sub(HIDDEN, _mask_text(url))
+    shown = _BARE_USERINFO.sub(HIDDEN, mask_text(url))
     return _PATH_SECRET.sub(rf"\1{HIDDEN}", shown)
 
 
-def _mask_text(text: str) -> str:
+def mask_text(text: str) -> str:
+    """Return ``text`` with the credentials hidden that URLs in it hold."""
     return _PRIVATE_QUERY.sub(rf"\1{HIDDEN}", _USERINFO.sub(HIDDEN, text))

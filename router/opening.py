@@ -19,6 +19,7 @@ from router.lane import Lane
 from router.lanes import Lanes
 from router.ledger import Ledger
 from router.log import EventLog
+from router.outlet import Outlet
 from router.parking import Parking
 from router.rebuilds import find_rebuild_objection
 from router.replay_counts import add_counts
@@ -60,6 +61,7 @@ class Opener:
         lanes: Writes down how far they have come.
         runs: Knows the replays.
         clock: Time and chance.
+        outlet: Where the HTTP requests of handlers leave.
 
     Attributes:
         storage: The threads that talk to the database for all but replays.
@@ -75,6 +77,7 @@ class Opener:
         runs: ReplayRuns,
         tail: Tail,
         clock: Clock,
+        outlet: Outlet,
     ) -> None:
         self.storage = Threads(STORAGE, name="router-storage")
         self._replay_storage = Threads(REPLAY_STORAGE, name="router-replay-storage")
@@ -84,6 +87,7 @@ class Opener:
         self._runs = runs
         self._tail = tail
         self._clock = clock
+        self._outlet = outlet
         self._parking = Parking(log.store.tables)
         self._replay_room = Room(events=REPLAY_EVENTS, size=REPLAY_BYTES)
         self._turns = {name: Turns() for name in subscriptions}
@@ -213,6 +217,7 @@ class Opener:
             clock=lambda: self._clock.now() / 1_000_000,
             concurrency=concurrency,
             rename=rename,
+            outlet=self._outlet,
         )
 
     def _make_pace(self, rate: float | None, within: str | None = None) -> Pace:

@@ -12,6 +12,7 @@ from router.batches import Attempt, Record
 from router.breaker import Breaker
 from router.clock import Clock
 from router.events import Event
+from router.failures import Failed
 from router.filters import Filter
 from router.firsts import Firsts
 from router.ledger import Ledger, Statement
@@ -19,7 +20,7 @@ from router.log import EventLog
 from router.parking import Held, Parked, Parking
 from router.replay_counts import Count
 from router.slots import Slots
-from router.subscriptions import Failed, Subscription
+from router.subscriptions import Subscription
 from router.verdicts import Verdicts
 
 PAGE = 100  # events of a released subject read at a time
@@ -89,9 +90,8 @@ class Retries:
         """Take up what an earlier owner of the lane left parked and blocked."""
         self._ledger.blocked.update(held.blocked)
         self._agenda.add(*held.retries)
-        held_by = {parked.position for parked in held.retries}
-        if self._options.on_dead == "hold":
-            held_by |= held.dead
+        dead = held.dead if self._options.on_dead == "hold" else set()
+        held_by = dead.union(parked.position for parked in held.retries)
         self._released += [
             subject for subject, position in held.blocked.items() if position not in held_by
         ]

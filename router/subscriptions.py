@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,16 +15,15 @@ from router.calls import catch
 from router.crew import Crew
 from router.errors import Unavailable
 from router.events import Event, EventType
+from router.failures import Failed, make_failed
 from router.handlers import Handler
-from router.hookspecs import Context, ReplayPolicy
+from router.hookspecs import AsyncContext, Context, ReplayPolicy
 from router.lending import SAVEPOINT, Lent
 from router.log import EventLog
 from router.options import Options
-from router.parking import Failure
-from router.retry import Reject, Retry
+from router.outlet import Outlet
+from router.retry import Reject
 
-MAX_ERROR = 2_000  # characters of an error that are kept
-MAX_TRACEBACK = 20_000
 NO_CONTEXT = cast("Context", None)  # for handlers that do not ask: it costs as much as their call
 
 
@@ -37,12 +35,14 @@ class Subscription(msgspec.Struct, frozen=True):
         handlers: By the type of event; other types are not delivered.
         options: As declared and configured.
         tables: What the plugin keeps beside the log.
+        settings: The plugin's own.
     """
 
     name: str
     handlers: Mapping[EventType, Handler]
     options: Options
     tables: MetaData | None = None
+    settings: object = None
 
     @property
     def is_transactional(self) -> bool:
@@ -64,20 +64,6 @@ class Subscription(msgspec.Struct, frozen=True):
             else self.options.replay or handler.replay or default
             for type_, handler in self.handlers.items()
         }
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """A call that did not succeed.
-
-    Attributes:
-        failure: For the record.
-        after: Seconds that the handler asked to wait; None leaves it to the options.
-        is_final: Whether no further attempt would help.
-    """
-
-    failure: Failure
-    after: float | None = None
-    is_final: bool = False
 
 
 class Undone(Unavailable):
@@ -104,6 +90,7 @@ class Caller:
         clock: Seconds since 1970.
         concurrency: Calls at a time, of all that share this caller; None is as the options have it.
         rename: Puts other names of tables into the statements of transactional handlers.
+        outlet: Where the HTTP requests of handlers leave; None where nobody may be asked.
 
     Attributes:
         concurrency: Calls at a time of one lane.
@@ -119,12 +106,14 @@ class Caller:
         clock: Callable[[], float] = time.time,
         concurrency: int | None = None,
         rename: Callable[[str], str] | None = None,
+        outlet: Outlet | None = None,
     ) -> None:
         options = subscription.options
         self.subscription = subscription
         self.rename = rename
         self._log = log
         self._clock = clock
+        self._outlet = outlet
         self._timeout = options.timeout
         limit = concurrency or options.concurrency * (options.lanes or log.store.lanes)
         most = concurrency or options.concurrency
@@ -159,15 +148,16 @@ class Caller:
         self, event: Event, connection: Connection | None = None, *, attempt: int
     ) -> Failed | None:
         """Call a plain handler on this very thread, and return how it failed, or None."""
-        started = self._clock()
+        started, context = self._clock(), NO_CONTEXT
         try:
             handler = self._find(event)
-            handler.call(event, self._make_context(handler, attempt, started), connection)
+            context = self._make_context(handler, attempt, started)
+            handler.call(event, context, connection)
             took = self._clock() - started
             if took > self._timeout:
                 raise TimeoutError(f"the handler returned only after {took:.3f} s")
         except BaseException as error:  # the one place where what handlers raise ends
-            return self._fail(error, started)
+            return self._fail(error, started, context)
         return None
 
     def call_within(self, lent: Lent, event: Event, *, attempt: int) -> Failed | None:
@@ -236,7 +226,7 @@ class Caller:
             )
         else:
             error = asyncio.CancelledError() if task.cancelled() else task.result()
-        return None if error is None else self._fail(error, started)
+        return None if error is None else self._fail(error, started, context)
 
     def _find(self, event: Event) -> Handler:
         handler = self.subscription.handlers.get(event.type)
@@ -248,46 +238,17 @@ class Caller:
         if "context" not in handler.names:
             return NO_CONTEXT
         deadline = datetime.fromtimestamp(started, UTC) + timedelta(seconds=self._timeout)
-        return Context(attempt, deadline, self.subscription.name, self._log)
-
-    def _fail(self, error: BaseException, started: float) -> Failed:
-        match error:
-            case Retry():
-                outcome = "retry"
-            case Reject():
-                outcome = "rejected"
-            case TimeoutError():
-                outcome = "timed out"
-            case _:
-                outcome = "failed"
-        failure = Failure(
-            started_at=int(started * 1_000_000),
-            duration=self._clock() - started,
-            outcome=outcome,
-            error=_describe(error)[:MAX_ERROR],
-            traceback=_storable("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:],
+        kind = AsyncContext if handler.is_async else Context
+        subscription = self.subscription
+        return kind(
+            attempt, deadline, subscription.name, self._log, subscription.settings, self._outlet
         )
-        error.__traceback__ = None  # one that is raised again must not grow
-        after = getattr(error, "after", None) if isinstance(error, Retry) else None
-        return Failed(failure, after, isinstance(error, Reject))
+
+    def _fail(self, error: BaseException, started: float, context: Context = NO_CONTEXT) -> Failed:
+        exchanges = () if context is NO_CONTEXT else context.exchanges
+        return make_failed(error, started=started, ended=self._clock(), exchanges=exchanges)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, on_return: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop was closed before the handler returned
         loop.call_soon_threadsafe(on_return)
-
-
-def _describe(error: BaseException) -> str:
-    try:
-        text = _storable(str(error))
-    except Exception:
-        text = "(its text cannot be had)"
-    if isinstance(error, Retry | Reject):
-        return text
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
-def _storable(text: str) -> str:
-    """Spell out what a database does not take: half a surrogate pair, and NUL."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -7,11 +7,11 @@ from router.agenda import Agenda
 from router.breaker import Breaker
 from router.clock import Clock
 from router.events import Event
+from router.failures import Failed
 from router.lane import Lane
 from router.options import Options
 from router.parking import Parked
 from router.retry import is_exhausted, next_delay
-from router.subscriptions import Failed
 
 logger = logging.getLogger("router.delivery")
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, update
 from router.attempts import Attempts
 from router.batches import WANTED_SECONDS, Attempt
 from router.events import Event, Replaying
+from router.failures import Failed
 from router.lane import LeaseLost
 from router.lanes import Lanes
 from router.ledger import Ledger
@@ -19,7 +20,7 @@ from router.parking import Parking
 from router.replay_counts import Count
 from router.roster import Roster
 from router.store import Store
-from router.subscriptions import Caller, Failed, Subscription
+from router.subscriptions import Caller, Subscription
 from router.threads import Threads
 from router.turns import Pace, Turns
 from tests.bench import HandClock

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 from router.attempts import Attempts
 from router.batches import Attempt
 from router.events import Event, Replaying
+from router.failures import Failed
 from router.options import Options
 from router.replay_counts import Count
-from router.subscriptions import Failed
 from router.turns import Pace
 from tests.entries import append_messages
 from tests.loops import in_loop

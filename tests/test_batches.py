@@ -9,10 +9,11 @@ from sqlalchemy import Connection, text
 from router.batches import SECONDS, WANTED_SECONDS, Attempt, Batch, Record
 from router.errors import Unavailable
 from router.events import Event
+from router.failures import Failed
 from router.log import EventLog
 from router.replay_counts import Count
 from router.store import Store
-from router.subscriptions import Caller, Failed, Undone
+from router.subscriptions import Caller, Undone
 from tests.entries import append_messages
 from tests.subscribers import make_subscription
 

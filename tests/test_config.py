@@ -107,6 +107,7 @@ def test_flag_beats_variable_beats_file_beats_default(read: Load) -> None:
         "plugins_dir": "default",
         "max_body": "ROUTER_MAX_BODY",
         "dedupe": str(config.file),
+        "http.allow": "default",
     }
 
 
@@ -227,6 +228,20 @@ def test_resolves_no_secret(read: Load) -> None:
     assert config.sources["wa"].settings == {"token": "file:missing"}
 
 
+def test_files_that_plugins_name_count_from_the_settings(read: Load) -> None:
+    """A plugin is given the whole path of a secret, wherever in its table that stands."""
+    config = read(
+        "[plugins.crm]\nurl = 'https://crm'\nsecret = 'file:a/b'\n"
+        "more = ['file:/c', 'env:D', 7, { deep = 'file:e' }]"
+    )
+    folder = config.folder
+    assert config.plugins["crm"] == {
+        "url": "https://crm",
+        "secret": f"file:{folder}/a/b",
+        "more": ["file:/c", "env:D", 7, {"deep": f"file:{folder}/e"}],
+    }
+
+
 def test_its_text_holds_no_secret(read: Load) -> None:
     """Settings that end up in a log line or a traceback show nothing."""
     config = read(
@@ -249,7 +264,37 @@ def test_describes_every_setting_with_its_origin(read: Load) -> None:
     assert rows["sources.wa.app_secrets"] == (["env:WA_SECRET"], file)
     assert rows["subscriptions.crm.retry.attempts"] == (50, file)
     assert rows["plugins.crm.url"] == ("https://crm.internal", file)
-    assert len(rows) == len(describe(config)) == 28
+    assert rows["http.allow"] == ([], "default")
+    assert len(rows) == len(describe(config)) == 29
+
+
+def test_reads_whom_handlers_may_reach(read: Load) -> None:
+    """Networks and hosts stand in a table of their own; the variable, with commas, goes before."""
+    file = "[http]\nallow = ['10.0.0.0/8', 'orders.internal']"
+    assert read().http_allow == ()
+    assert read(file).http_allow == ("10.0.0.0/8", "orders.internal")
+    environ = {"ROUTER_HTTP_ALLOW": "::1, *.svc.local"}
+    config = read(file, environ=environ)
+    assert config.http_allow == ("::1", "*.svc.local")
+    origins = {key: origin for key, _, origin in describe(config)}
+    assert origins["http.allow"] == "ROUTER_HTTP_ALLOW"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("http = 1", r"router.toml: http must be a table, headed \[http\]"),
+        ("[http]\nallowed = []", "router.toml: http.allowed is unknown: did you mean allow?"),
+        ("[http]\nallow = '*'", "http.allow must be a list of networks and hosts"),
+        ("[http]\nallow = [7]", "http.allow must be a list of networks and hosts"),
+        ("[http]\nallow = ['10.0.0.1/8']", "'10.0.0.1/8' is neither"),
+        ("'http.allow' = ['10.0.0.0/8']", "http.allow is unknown"),
+    ],
+)
+def test_refuses_what_is_neither_a_network_nor_a_host(read: Load, text: str, words: str) -> None:
+    """A slip in the list is told with its key, and what may stand there."""
+    with pytest.raises(ConfigError, match=words):
+        read(text)
 
 
 def test_reads_where_the_tables_are_and_where_to_listen(read: Load) -> None:

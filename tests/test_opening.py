@@ -17,6 +17,7 @@ from router.lanes import Lanes
 from router.log import EventLog
 from router.opening import Objection, Opener
 from router.options import Options
+from router.outlet import Outlet
 from router.replay import Replays
 from router.replay_runs import ReplayRuns
 from router.roster import Roster
@@ -77,6 +78,7 @@ class Office:
             runs=ReplayRuns(log.store),
             tail=Tail(log, types=("message",), now=clock.now),
             clock=clock,
+            outlet=Outlet(),
         )
 
     async def open_live(self) -> Opened:

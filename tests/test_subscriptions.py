@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import Connection
 
 from router.events import Event
+from router.failures import MAX_ERROR, MAX_TRACEBACK, Failed
 from router.hookspecs import Context, ReplayPolicy, hookimpl
 from router.lending import Lent
 from router.log import EventLog
 from router.options import Options
 from router.retry import Reject, Retry
 from router.store import Store
-from router.subscriptions import MAX_ERROR, MAX_TRACEBACK, Caller, Failed, Subscription, Undone
+from router.subscriptions import Caller, Subscription, Undone
 from tests.entries import append_messages
 from tests.subscribers import make_subscription
 from tests.waiting import until

@@ -6,9 +6,9 @@ import pytest
 
 from router.breaker import SUBJECTS
 from router.events import Event
+from router.failures import Failed
 from router.options import Options, RetryOptions
 from router.parking import Failure, Parked
-from router.subscriptions import Failed
 from router.verdicts import make_parked
 from tests.entries import append_messages
 from tests.subscribers import make_subscription

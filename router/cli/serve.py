@@ -158,3 +158,5 @@ def configure_logging() -> None:
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Of a handler's requests it would log the whole URL, with what is secret in it.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)

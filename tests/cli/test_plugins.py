@@ -42,15 +42,15 @@ def write(run: Run, tmp_path: Path) -> Write:
 
 
 def test_plugins_are_listed_with_what_they_handle(run: Run, write: Write) -> None:
-    """A sound plugin is told with its hooks and types; the router's own adapters are there."""
+    """A sound plugin is told with its hooks and types; the router's own are there, too."""
     result = run("plugins", "list", "--json", *write(crm=SOUND))
 
     assert result.code == 0
-    crm, timeline, whatsapp = result.data
+    crm, *own = result.data
     assert (crm["name"], crm["state"], crm["enabled"], crm["reason"]) == ("crm", "ok", True, None)
     assert (crm["hooks"], crm["types"]) == (["on_error", "on_message"], ["message", "error"])
     assert crm["origin"].endswith("handlers/crm.py")
-    for plugin, name in ((timeline, "timeline"), (whatsapp, "whatsapp")):
+    for plugin, name in zip(own, ("echo", "forward", "timeline", "whatsapp"), strict=True):
         found = (plugin["name"], plugin["state"], plugin["enabled"])
         assert found == (name, "available", False)
         assert plugin["version"]
