@@ -24,7 +24,7 @@ if "TMPDIR" not in os.environ and (memory := find_memory()) is not None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 # No deadline: an example that has to wait for a busy machine is not a failure.
-settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("default", deadline=None, max_examples=30)
 settings.register_profile(
     "ci", deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -18,6 +18,8 @@ from router.testing.shop import identify
 from tests.faults import mutants
 from tests.faults.installation import Installation, installing
 
+pytestmark = pytest.mark.slow
+
 IS_FULL = os.environ.get("ROUTER_TEST_SIZE") == "full"
 NOTIFICATIONS, KILLS = (20_000, 20) if IS_FULL else (1_500, 3)
 RATE = 500  # a second; what has waited for a router to start comes as fast as it can take it

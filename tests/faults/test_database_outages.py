@@ -27,6 +27,8 @@ from tests.faults.record import Record
 from tests.faults.traffic import Traffic, make_body
 from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_plugins
 
+pytestmark = pytest.mark.slow
+
 AWAY = 60.0 if os.environ.get("ROUTER_TEST_SIZE") == "full" else 3.0  # seconds
 SUBJECTS, SENDERS = 50, 8
 PROBE = 1_000_000  # the number of the first notification that is not part of the traffic

@@ -4,6 +4,8 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from router.log import EventLog
 from router.postgresql import APPEND_IDLE
 from tests.entries import append_messages
@@ -15,6 +17,8 @@ from tests.faults.proxy import Line, Proxy
 from tests.faults.record import Record
 from tests.faults.traffic import make_body
 from tests.faults.worker import EFFECTS, PLAIN, make_effects, write_plugins
+
+pytestmark = pytest.mark.slow
 
 BEGIN = f"idle_in_transaction_session_timeout = {int(APPEND_IDLE * 1_000)}".encode()
 LEAST = 4  # statements that an append has, the commit among them
