@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from router.app import Router
+    from router.context import AsyncContext, Context
     from router.errors import RouterError
     from router.events import Event, Notification
     from router.filters import DeadFilter, Filter
-    from router.hookspecs import AsyncContext, Context, hookimpl
+    from router.hookspecs import hookimpl
     from router.log import EventLog
     from router.retry import Reject, Retry
 else:
     # A name is fetched when it is first asked for: pytest imports this package, for the fixtures
     # in `router.testing`, in every run of whoever has it installed.
     _HOMES = {
-        "AsyncContext": "router.hookspecs",
-        "Context": "router.hookspecs",
+        "AsyncContext": "router.context",
+        "Context": "router.context",
         "DeadFilter": "router.filters",
         "Event": "router.events",
         "EventLog": "router.log",

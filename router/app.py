@@ -24,6 +24,7 @@ from router.errors import RouterError, UnknownName
 from router.events import Event
 from router.host import Host
 from router.log import EventLog
+from router.outlet import Outlet
 from router.receiver import Receiver, make_application
 from router.reparsing import Reparsing
 from router.replay import Replays
@@ -86,11 +87,13 @@ class Router:
         own = make_tables(schema=schema, prefix=table_prefix)
         self.host = assembly.make_host(plugins, own=own)
         self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
-        self._guard = assembly.make_guard(http_allow)
         self._clock = clock
         seconds = None if clock is None else clock.seconds
         self._store = Store(
             database, schema=schema, table_prefix=table_prefix, listen=listen, clock=seconds
+        )
+        self._outlet = Outlet(
+            assembly.make_guard(http_allow), clock=lambda: self._store.now() / 1_000_000
         )
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
@@ -276,7 +279,7 @@ class Router:
             self._subscriptions,
             log=self.log,
             clock=self._clock,
-            guard=self._guard,
+            outlet=self._outlet,
             listeners=[partial(lifecycle.alert, [plugin]) for plugin in self.host.running()],
         )
         stack.push_async_callback(self.drain)

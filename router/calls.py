@@ -4,9 +4,9 @@ from types import FrameType
 
 import msgspec
 
+from router.context import Context
 from router.events import Event
 from router.handlers import Handler
-from router.hookspecs import Context
 
 
 class Place(msgspec.Struct, frozen=True):

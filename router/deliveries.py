@@ -6,6 +6,7 @@ from functools import partial
 
 from router.claims import LIVE
 from router.delivery import Delivery
+from router.intents import Intent
 from router.lane import Key, Lane
 
 
@@ -49,6 +50,12 @@ class Deliveries:
         for key, delivery in self.running.items():
             if which(key):
                 delivery.stop()
+
+    def obey(self, intent: Intent) -> None:
+        """Let those that an operator's ``intent`` is about carry it out."""
+        for (name, run, _, _), delivery in self.running.items():
+            if (name, run) == (intent.subscription, intent.run):
+                delivery.obey(intent)
 
     def cut(self, lost: Key) -> None:
         """End a delivery and, with a live one, the replays that take turns with it."""

@@ -18,7 +18,6 @@ from router.deliveries import Deliveries
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
 from router.events import Event
-from router.guard import Guard
 from router.intents import Intents
 from router.lane import Key, Lane, LeaseLost, Place
 from router.lanes import Lanes
@@ -57,7 +56,7 @@ class Dispatcher:
         clock: Time and chance; None is the database's clock and real ones.
         listeners: Told of dead letters and changes of state, as the hooks `on_dead` and
             `on_subscription_state` are.
-        guard: Says whom handlers may call by HTTP; None is all public addresses, and no other.
+        outlet: Where the HTTP requests of handlers leave; None lets them reach what is public.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Dispatcher:
         drain: float = DRAIN,
         clock: Clock | None = None,
         listeners: Sequence[Tell] = (),
-        guard: Guard | None = None,
+        outlet: Outlet | None = None,
     ) -> None:
         self._subscriptions = {one.name: one for one in subscriptions}
         self._log = log
@@ -82,7 +81,7 @@ class Dispatcher:
         self._watch = Watch(list(self._subscriptions), roster=self._roster, alerts=self._alerts)
         types = tuple(sorted({type_ for one in subscriptions for type_ in one.handlers}))
         self._tail = Tail(log, types=types, now=self._clock.now)
-        self._outlet = Outlet(guard, clock=lambda: self._clock.now() / 1_000_000)
+        self._outlet = outlet or Outlet()
         self._opener = Opener(
             self._subscriptions,
             log=log,
@@ -197,12 +196,9 @@ class Dispatcher:
         halted = await self._store(partial(self._runs.find_halted, replays))
         self._deliveries.stop(lambda key: key[1] in halted)
         for intent in await self._store(partial(self._intents.find, list(self._subscriptions))):
-            for (name, run, _, _), delivery in self._deliveries.running.items():
-                if (name, run) == (intent.subscription, intent.run):
-                    delivery.obey(intent)
+            self._deliveries.obey(intent)
 
     async def _share(self) -> None:
-        """Let go of lanes that other workers are to have."""
         find = partial(self._lanes.find_surplus, list(self._subscriptions))
         leaving = self._leaving = await self._store(find)
         self._deliveries.stop(lambda key: (key[0], key[2]) in leaving)
@@ -251,11 +247,10 @@ class Dispatcher:
         await self._store(partial(self._lanes.release, lane))  # unless it was struck off
 
     async def _run(self, lane: Lane) -> Delivery:
-        name = lane.subscription
         delivery = await self._opener.open(
             lane,
-            on_dead=partial(self._watch.tell_dead, name),
-            on_breaker=partial(self._note_breaker, name),
+            on_dead=partial(self._watch.tell_dead, lane.subscription),
+            on_breaker=partial(self._note_breaker, lane.subscription),
         )
         self._deliveries.running[lane.key] = delivery
         if self._stopping.is_set():
@@ -264,7 +259,6 @@ class Dispatcher:
         return delivery
 
     def _note_breaker(self, name: str) -> None:
-        """Note whether the live delivery of a subscription fails; its replays are apart."""
         self._watch.note_breaker(name, is_open=self._deliveries.is_failing(name))
 
     def _finish(self, lane: Lane, connection: Connection) -> None:

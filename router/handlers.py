@@ -7,8 +7,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from router import hookspecs
+from router.context import Context
 from router.events import EVENT_TYPES, Event, EventType
-from router.hookspecs import Context, ReplayPolicy, replay_policy_of
+from router.hookspecs import ReplayPolicy, replay_policy_of
 
 EVENT_HOOKS: Mapping[str, EventType] = {f"on_{type_}": type_ for type_ in EVENT_TYPES}
 CATCH_ALL = "on_event"

@@ -12,12 +12,13 @@ import msgspec
 from sqlalchemy import Connection, MetaData
 
 from router.calls import catch
+from router.context import AsyncContext, Context
 from router.crew import Crew
 from router.errors import Unavailable
 from router.events import Event, EventType
 from router.failures import Failed, make_failed
 from router.handlers import Handler
-from router.hookspecs import AsyncContext, Context, ReplayPolicy
+from router.hookspecs import ReplayPolicy
 from router.lending import SAVEPOINT, Lent
 from router.log import EventLog
 from router.options import Options

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+from router.context import Context
 from router.events import Event
-from router.hookspecs import Context
 from tests.waiting import until
 
 

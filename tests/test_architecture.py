@@ -19,7 +19,7 @@ FLOORS = {
     " exchanges fresh_tables guard head letters listening migrate outgoing outlet pages periods"
     " plugin_tables postgresql reparse_plan retry rows sources sqlite store tiling tls transports"
     " verification",
-    3: "hookspecs log tail",
+    3: "context hookspecs log tail",
     4: "agenda backlog claims dead fates fence handlers intents lanes ledger parking rebuild_record"
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
     " roster shares status stored unowned wakeups writer",

@@ -228,20 +228,6 @@ def test_resolves_no_secret(read: Load) -> None:
     assert config.sources["wa"].settings == {"token": "file:missing"}
 
 
-def test_files_that_plugins_name_count_from_the_settings(read: Load) -> None:
-    """A plugin is given the whole path of a secret, wherever in its table that stands."""
-    config = read(
-        "[plugins.crm]\nurl = 'https://crm'\nsecret = 'file:a/b'\n"
-        "more = ['file:/c', 'env:D', 7, { deep = 'file:e' }]"
-    )
-    folder = config.folder
-    assert config.plugins["crm"] == {
-        "url": "https://crm",
-        "secret": f"file:{folder}/a/b",
-        "more": ["file:/c", "env:D", 7, {"deep": f"file:{folder}/e"}],
-    }
-
-
 def test_its_text_holds_no_secret(read: Load) -> None:
     """Settings that end up in a log line or a traceback show nothing."""
     config = read(

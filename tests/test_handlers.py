@@ -11,9 +11,10 @@ from typing import cast
 import pytest
 from sqlalchemy import Connection
 
+from router.context import Context
 from router.events import EVENT_TYPES, Event, Notification
 from router.handlers import Handler, make_handlers, make_implementation, parameters_of
-from router.hookspecs import Context, hookimpl
+from router.hookspecs import hookimpl
 from router.log import EventLog
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

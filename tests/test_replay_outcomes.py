@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
+from router.context import Context
 from router.events import Event
-from router.hookspecs import Context, hookimpl
+from router.hookspecs import hookimpl
 from router.intents import REDRIVE, Intents
 from router.log import EventLog
 from router.options import Options, RetryOptions

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection
 
+from router.context import Context
 from router.events import Event
 from router.failures import MAX_ERROR, MAX_TRACEBACK, Failed
-from router.hookspecs import Context, ReplayPolicy, hookimpl
+from router.hookspecs import ReplayPolicy, hookimpl
 from router.lending import Lent
 from router.log import EventLog
 from router.options import Options

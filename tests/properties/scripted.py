@@ -10,8 +10,8 @@ from typing import Literal
 from sqlalchemy import Connection, text
 
 from router.claims import LIVE
+from router.context import Context
 from router.events import Event
-from router.hookspecs import Context
 from router.options import Options
 from router.retry import Reject, Retry
 from router.subscriptions import Subscription

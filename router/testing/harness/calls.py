@@ -7,9 +7,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from router.claims import LIVE
+from router.context import Context
 from router.events import Event
 from router.handlers import Handler
-from router.hookspecs import Context
 from router.host import Plugin
 
 
