@@ -49,7 +49,7 @@ MUTANTS: Mapping[str, Mutant] = {
         ],
     ),
     "done ignored at takeover": Mutant(
-        f"{DELIVERY}::test_what_kills_its_process_is_set_aside",
+        f"{DELIVERY}::test_what_is_done_ahead_stays_done",
         [Change("ledger.py", "Progress(lane.checkpoint, lane.done)", "Progress(lane.checkpoint)")],
     ),
     "parked row deleted early": Mutant(
