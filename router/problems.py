@@ -17,6 +17,10 @@ class TooLarge(RouterError):
     """A body is larger than the receiver takes: answered 413."""
 
 
+class TooSlow(RouterError):
+    """A large body did not come in in time: answered 408."""
+
+
 def make_problem(error: Exception) -> Response:
     """Return the answer to a request that led to ``error``."""
     status, headers, detail = 500, {}, str(error)
@@ -31,6 +35,8 @@ def make_problem(error: Exception) -> Response:
             status, headers = 401, {"www-authenticate": "Basic, Bearer"}
         case TooLarge():
             status, headers = 413, {"connection": "close"}
+        case TooSlow():
+            status, headers = 408, {"connection": "close"}
         case Unavailable():
             status, headers = 503, {"retry-after": str(error.retry_after)}
         case RouterError():

@@ -22,6 +22,7 @@ from router.extensions import make_mounts
 from router.problems import ERROR_HANDLERS, TooLarge, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
+from router.uploads import LARGE, Upload, Uploads
 from router.writer import PATIENCE, Writer
 
 PREFIX = "/webhooks/"
@@ -66,12 +67,14 @@ class Receiver:
         self._check = check
         self._clock = clock
         self._patience = patience
+        self._uploads = Uploads()
         self._writer: Writer | None = None
         self._refusal = NOT_STARTED
 
     def open(self, writer: Writer) -> None:
         """Take notifications from now on, and hand them to ``writer``."""
         self._writer = writer
+        self._uploads = Uploads()  # for the event loop that runs now
 
     def close(self) -> None:
         """Refuse notifications from now on, so that the provider sends them elsewhere or later."""
@@ -115,8 +118,12 @@ class Receiver:
         if source is None:
             raise HTTPException(404, "there is no source of that name")
         if scope["method"] == "POST":
-            body = await self._read(receive)
-            return await self._take(source, _request(scope, secret=secret, body=body), writer)
+            upload = self._uploads.begin()
+            try:
+                body = await self._read(receive, upload)
+                return await self._take(source, _request(scope, secret=secret, body=body), writer)
+            finally:
+                upload.end()
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"allow": "GET, HEAD, POST"})
         return _challenge(source, _request(scope, secret=secret))
@@ -133,16 +140,18 @@ class Receiver:
         logger.debug("%s: %d new, %d known", source.name, len(appended.positions), appended.known)
         return _accept
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, receive: Receive, upload: Upload) -> bytes:
         chunks: list[bytes] = []
         size = 0
         is_more = True
         while is_more:
-            message = await receive()
+            message = await (upload.receive(receive) if upload.has_place else receive())
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk, is_more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
+            if size > LARGE and not upload.has_place:
+                await upload.take_place()
             if size <= self._max_body:
                 chunks.append(chunk)
             elif size > 4 * self._max_body:

@@ -24,7 +24,7 @@ FLOORS = {
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
     " roster shares status stored unowned wakeups writer",
     5: "appending calls control declarations doctor extensions failures faults host lifecycle"
-    " loading problems receiver standstill subscriptions",
+    " loading problems receiver standstill subscriptions uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
     " rebuilds replay replay_handle retries verdicts watch",
     7: "app",
