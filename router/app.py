@@ -87,14 +87,13 @@ class Router:
         own = make_tables(schema=schema, prefix=table_prefix)
         self.host = assembly.make_host(plugins, own=own)
         self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
+        guard = assembly.make_guard(http_allow)
         self._clock = clock
         seconds = None if clock is None else clock.seconds
         self._store = Store(
             database, schema=schema, table_prefix=table_prefix, listen=listen, clock=seconds
         )
-        self._outlet = Outlet(
-            assembly.make_guard(http_allow), clock=lambda: self._store.now() / 1_000_000
-        )
+        self._outlet = Outlet(guard, clock=lambda: self._store.now() / 1_000_000)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._receives = receives
         self._delivers = delivers
