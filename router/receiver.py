@@ -120,7 +120,7 @@ class Receiver:
         if scope["method"] == "POST":
             upload = self._uploads.begin()
             try:
-                body = await self._read(receive, upload)
+                body = await self._read(scope, receive, upload)
                 return await self._take(source, _request(scope, secret=secret, body=body), writer)
             finally:
                 upload.end()
@@ -140,18 +140,18 @@ class Receiver:
         logger.debug("%s: %d new, %d known", source.name, len(appended.positions), appended.known)
         return _accept
 
-    async def _read(self, receive: Receive, upload: Upload) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive, upload: Upload) -> bytes:
         chunks: list[bytes] = []
         size = 0
         is_more = True
         while is_more:
-            message = await (upload.receive(receive) if upload.has_place else receive())
+            message = await (upload.receive(receive) if upload.has_room else receive())
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk, is_more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
-            if size > LARGE and not upload.has_place:
-                await upload.take_place()
+            if size > LARGE and not upload.has_room:
+                await upload.take_room(_declared(scope) or self._max_body)
             if size <= self._max_body:
                 chunks.append(chunk)
             elif size > 4 * self._max_body:
@@ -161,6 +161,12 @@ class Receiver:
         if size > self._max_body:
             raise TooLarge(f"the body is larger than {self._max_body} bytes")
         return b"".join(chunks)
+
+
+def _declared(scope: Scope) -> int:
+    """Return how large a body says that it is; 0 where it does not. The server holds it to that."""
+    value: bytes = dict(scope["headers"]).get(b"content-length", b"")
+    return int(value) if value.isdigit() else 0
 
 
 @lru_cache(maxsize=1024)
