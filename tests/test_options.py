@@ -122,6 +122,7 @@ def test_knows_the_defaults() -> None:
         "on_dead": "release",
         "replay": None,
         "lanes": None,
+        "calls_out": None,
     }
     assert merge_options({}, {}, where=CRM) == Options()
 
@@ -139,6 +140,7 @@ def test_reads_every_option() -> None:
         "on_dead": "hold",
         "replay": "refuse",
         "lanes": 1024,
+        "calls_out": "context.http",
     }
     assert merge_options({}, table, where=CRM) == Options(
         start="beginning",
@@ -152,6 +154,7 @@ def test_reads_every_option() -> None:
         on_dead="hold",
         replay="refuse",
         lanes=1024,
+        calls_out="context.http",
     )
 
 
