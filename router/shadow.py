@@ -23,7 +23,7 @@ from router.transports import Recording, Sent
 GRACE = 10.0  # seconds beyond a handler's time for which its transaction may stand still
 # Seconds in transactions after which others get as many: on SQLite, an append waits for each.
 TURN = 0.02
-NOT_HANDLED = "not handled"
+DONE, NOT_HANDLED = "done", "not handled"
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -41,6 +41,11 @@ class Trial(msgspec.Struct, frozen=True):
     outcome: str
     error: str = ""
     calls: tuple[Sent, ...] = ()
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a handler was called that did not return in time."""
+        return self.outcome not in (DONE, NOT_HANDLED)
 
 
 class Version(msgspec.Struct, frozen=True, eq=False):
@@ -117,7 +122,7 @@ class Shadow:
             failed = await self._caller.call(event, attempt=1)
         calls = tuple(self._calls)
         if failed is None:
-            return Trial("done", calls=calls)
+            return Trial(DONE, calls=calls)
         return Trial(failed.failure.outcome, failed.failure.error, calls)
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from router.cli import output
 from router.events import Event
 from router.exchanges import show
 from router.replay_plan import Plan
-from router.shadow import NOT_HANDLED, Trial
+from router.shadow import DONE, NOT_HANDLED, Trial
 from router.transports import Sent
 
 MOST_SHOWN = 200  # characters of a body, for people
@@ -56,6 +56,7 @@ class Report:
         self._origin = origin
         self._is_compared = is_compared
         self._outcomes: dict[str, Counter[str]] = {}
+        self._asked = 0
         self._calls: list[Row] = []
         self._failures: list[Row] = []
 
@@ -64,10 +65,11 @@ class Report:
         new, *others = trials
         self.total += 1
         self._outcomes.setdefault(event.type, Counter())[new.outcome] += 1
-        asked = Counter((one.method, _shown(one)) for one in new.calls)
-        for (method, url), count in asked.items():
+        self._asked += len(new.calls)
+        calls = Counter((one.method, _shown(one)) for one in new.calls)
+        for (method, url), count in calls.items():
             self._calls.append({**_name(event), "method": method, "url": url, "count": count})
-        if new.error:
+        if new.is_failure:
             self._failures.append({**_name(event), "outcome": new.outcome, "error": new.error})
         for live in others:
             if _essence(new) != _essence(live):
@@ -101,10 +103,9 @@ class Report:
         return found
 
     def _print_outcomes(self) -> None:
-        asked = sum(int(str(row["count"])) for row in self._calls)
         output.print_text(
             f"{self.total} events from {self._plan.first} to before {self._plan.end} were tried: "
-            f"{asked} HTTP requests, none was sent; nothing was written"
+            f"{self._asked} HTTP requests, none was sent; nothing was written"
         )
         names = sorted({name for counts in self._outcomes.values() for name in counts}, key=_rank)
         rows = [
@@ -120,7 +121,7 @@ class Report:
             output.print_table(columns, shown)
 
     def _print_differences(self) -> None:
-        output.print_text(f"{len(self.differences)} of them differ")
+        output.print_text(f"events that differ: {len(self.differences)}")
         for one in self.differences:
             event = one.event
             output.print_text("")
@@ -147,7 +148,7 @@ def _cell(value: object) -> object:
 
 def _rank(outcome: str) -> tuple[bool, bool, str]:
     """Put what is well first, and what nobody handles last."""
-    return outcome == NOT_HANDLED, outcome != "done", outcome
+    return outcome == NOT_HANDLED, outcome != DONE, outcome
 
 
 def _name(event: Event) -> Row:

@@ -138,7 +138,7 @@ def test_versions_that_differ_in_one_subtype(log: EventLog, run: Run) -> None:
         '{"kind":"voice"}',
     }
     assert shown.out.splitlines()[3:] == [
-        "1 of them differ",
+        "events that differ: 1",
         "",
         "event 3 (message, audio)",
         "  live: done",
