@@ -134,7 +134,9 @@ def _load_file(found: Config, name: str, file: Path) -> Version:
     module = load(Candidate(name, f"file {path}", lambda: import_file(path)))
     vars(module)["plugin_name"] = name
     host = Host.load(plugins=[module], configured=found.plugin_settings, entry_points=())
-    return _find(host, found, name)
+    version = _find(host, found, name)
+    plugin = msgspec.structs.replace(version.plugin, origin=f"file {path}")
+    return msgspec.structs.replace(version, plugin=plugin)
 
 
 def _find(host: Host, found: Config, name: str) -> Version:
