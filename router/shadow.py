@@ -135,10 +135,8 @@ class Shadow:
         self._calls.append(sent)
 
     async def _rehearse(self, event: Event) -> Failed | None:
-        began = self._monotonic()
         loop = asyncio.get_running_loop()
         failed = await loop.run_in_executor(self._threads, partial(self._call_within, event))
-        self._owed += self._monotonic() - began
         if self._owed >= TURN:
             await self._sleep(self._owed)
             self._owed = 0.0
@@ -146,11 +144,14 @@ class Shadow:
 
     def _call_within(self, event: Event) -> Failed | None:
         patience = self._subscription.options.timeout + GRACE
+        began = self._monotonic()
         try:
             with self._store.rehearsing(idle=patience) as connection, Lent(connection) as lent:
                 return self._caller.call_within(lent, event, attempt=1)
         except Undone as error:
             return error.failed
+        finally:
+            self._owed += self._monotonic() - began
 
 
 @asynccontextmanager
