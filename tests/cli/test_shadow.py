@@ -250,3 +250,18 @@ def test_a_file_that_is_no_plugin(log: EventLog, run: Run, text: str, words: str
 
     assert (result.code, result.out) == (1, "")
     assert words in result.err
+
+
+@pytest.mark.engines("sqlite")
+def test_what_forward_would_send(log: EventLog, run: Run) -> None:
+    """The plugin that comes with the router can be tried, and so can a version of it."""
+    fill(log, "text", "image")
+    settings = '[plugins.forward]\nurl = "https://orders.example/events"\nsecret = "whsec_{}"\n'
+    Path("router.toml").write_text(settings.format("c2hh" * 10), encoding="utf-8")
+    Path("new.py").write_text("from router.plugins.forward import *\n", encoding="utf-8")
+
+    result = run("replay", "start", "forward", "--shadow", *AGAINST, "--json")
+
+    assert (result.code, result.data["differences"], result.data["failures"]) == (0, [], [])
+    url = "https://orders.example/events"
+    assert find_calls(result) == [(1, "POST", url, 1), (2, "POST", url, 1)]
