@@ -18,6 +18,7 @@ Start = Literal["now", "beginning"]
 Order = Literal["subject", "none"]
 OnDead = Literal["release", "hold"]
 ReplayPolicy = Literal["allow", "skip", "refuse"]
+CallsOut = Literal["context.http"]
 
 _UNITS: dict[str, Decimal | int] = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": Decimal("0.001")}
 _DURATION = re.compile(r"(?P<number>[0-9]{1,20}(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d)")
@@ -96,6 +97,7 @@ _RULES: Mapping[str, Rule | Mapping[str, Rule]] = {
     "on_dead": Rule('"release" or "hold"', OnDead),
     "replay": Rule('"allow", "skip" or "refuse"', ReplayPolicy | None),
     "lanes": _LANES,
+    "calls_out": Rule('"context.http"', CallsOut | None),
 }
 
 
@@ -154,6 +156,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         replay: What replays do with its handlers; None leaves it to them.
         lanes: Into how many parts, each owned by one process, its subjects are divided; None is as
             many as suit the database: 1 on SQLite, 8 on PostgreSQL.
+        calls_out: "context.http" where whatever its plugin does outside the database is done by
+            that, or where it does nothing there; None where nobody says so.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -168,6 +172,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     on_dead: OnDead = "release"
     replay: ReplayPolicy | None = None
     lanes: int | None = None
+    calls_out: CallsOut | None = None
 
     def __post_init__(self) -> None:
         _settle(self, _RULES)

@@ -34,6 +34,7 @@ class Store:
         listen: The URL at which announcements are heard, where ``database`` leads to a pooler that
             does not pass them on; "off" is not to listen, nor to announce anything.
         clock: Seconds since 1970; None is the database's own clock.
+        writes: Whether anything may be written that stays.
 
     Raises:
         StoreError: The database cannot be opened, or is not set up to keep what it is given.
@@ -48,6 +49,7 @@ class Store:
         create: bool = False,
         listen: str | None = None,
         clock: Callable[[], float] | None = None,
+        writes: bool = True,
     ) -> None:
         self._is_ours = isinstance(database, str)
         self.engine = _open(database, create=create) if isinstance(database, str) else database
@@ -58,6 +60,7 @@ class Store:
         if schema is not None and not self._dialect.HAS_SCHEMAS:
             raise StoreError(f"a log on SQLite has no schema: leave {schema!r} out")
         self._listen = listen
+        self._writes = writes
         self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
         self.gate = Gate() if self._dialect.HAS_ONE_WRITER else OpenGate()
         self._kept = {
@@ -146,7 +149,10 @@ class Store:
 
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
+            StoreError: It was opened to write nothing that stays.
         """
+        if not self._writes:
+            raise StoreError("this log was opened to be read: nothing is written to it")
         is_append = kind is Kind.APPEND
         begin = partial(self._dialect.begin_writing, kind=kind, place=self._place, idle=idle)
         with (
@@ -160,6 +166,21 @@ class Store:
             yield connection
             connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
+
+    @contextmanager
+    def rehearsing(self, *, idle: float) -> Iterator[Connection]:
+        """Yield a connection like that of an owner; at the end of the block all is undone.
+
+        Args:
+            idle: Seconds for which the server lets it stand still between two statements.
+
+        Raises:
+            Unavailable: The database does not answer, is locked by another process, or is full.
+        """
+        begin = partial(self._dialect.begin_writing, kind=Kind.OWN, place=self._place, idle=idle)
+        with self.gate.turn(), self._translated(), self._kept[False].lent(begin) as connection:
+            yield connection
+            connection.rollback()
 
     def _connected(self) -> Connection:
         """Return a connection that has begun to read."""

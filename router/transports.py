@@ -126,7 +126,18 @@ class Recording(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
 
     def _answer(self, request: httpx2.Request, body: bytes) -> httpx2.Response:
         self._record(Sent(request.method, str(request.url), dict(request.headers), body))
-        return httpx2.Response(self._status)
+        return httpx2.Response(self._status, stream=_Nothing())
+
+
+class _Nothing(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The body of an answer that has none, to be read in any way that a handler reads answers."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
 
 
 class _Stream(httpx2.SyncByteStream):

@@ -122,6 +122,7 @@ def test_knows_the_defaults() -> None:
         "on_dead": "release",
         "replay": None,
         "lanes": None,
+        "calls_out": None,
     }
     assert merge_options({}, {}, where=CRM) == Options()
 
@@ -139,6 +140,7 @@ def test_reads_every_option() -> None:
         "on_dead": "hold",
         "replay": "refuse",
         "lanes": 1024,
+        "calls_out": "context.http",
     }
     assert merge_options({}, table, where=CRM) == Options(
         start="beginning",
@@ -152,6 +154,7 @@ def test_reads_every_option() -> None:
         on_dead="hold",
         replay="refuse",
         lanes=1024,
+        calls_out="context.http",
     )
 
 
@@ -182,7 +185,7 @@ def test_leaves_its_arguments_alone() -> None:
     [
         ({"retry": {"atempts": 3}}, ".retry.atempts is unknown: did you mean attempts? Known are "),
         ({"conccurency": 3}, ".conccurency is unknown: did you mean concurrency? Known are "),
-        ({"xyz": 3}, ".xyz is unknown; known are concurrency, lanes, on_dead, order, rate, "),
+        ({"xyz": 3}, ".xyz is unknown; known are calls_out, concurrency, lanes, on_dead, order, "),
         ({7: 3}, ".7 is unknown; known are "),
         ({"retry": 3}, ".retry must be a table of settings, not 3"),
         ({"retry": {"first": "soon"}}, '.retry.first must be a duration such as "200ms"'),
@@ -205,6 +208,7 @@ def test_leaves_its_arguments_alone() -> None:
         ({"start": "later"}, """.start must be "now" or "beginning", not 'later'"""),
         ({"order": []}, '.order must be "subject" or "none", not []'),
         ({"on_dead": "drop"}, """.on_dead must be "release" or "hold", not 'drop'"""),
+        ({"calls_out": "requests"}, """.calls_out must be "context.http", not 'requests'"""),
         ({"replay": True}, '.replay must be "allow", "skip" or "refuse", not True'),
     ],
 )

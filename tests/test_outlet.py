@@ -20,6 +20,7 @@ from router.testing.certificates import make_certificate
 from router.tls import ServerTls, trust
 from router.transports import Recording, Sent
 from tests.hosted import Parrot, hosted
+from tests.loops import in_loop
 
 LATER = 4e9  # in seconds since 1970
 
@@ -305,6 +306,18 @@ def test_a_recording_sends_nothing(is_async: bool) -> None:  # noqa: FBT001 - a 
     assert (request.method, request.url, request.body) == ("PUT", f"{url}/a?b=c", b"text")
     assert request.headers["content-length"] == "4"
     assert [(one.method, one.status) for one in found.exchanges] == [("PUT", 202)]
+
+
+@in_loop
+async def test_answers_of_a_recording_can_be_read_piece_by_piece() -> None:
+    """As a handler reads those that are not to be held whole."""
+    outlet = Outlet(recording=Recording(lambda sent: None))
+    with outlet.open([], name="crm", deadline=LATER).stream("GET", "http://a/") as plain:
+        assert list(plain.iter_raw()) == []
+    client = outlet.open_async([], name="crm", deadline=LATER)
+    async with client.stream("GET", "http://a/") as answer:
+        assert [part async for part in answer.aiter_raw()] == []
+    await outlet.close()
 
 
 def test_log_lines_hold_neither_paths_nor_secrets(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from router.errors import SchemaError, StoreError
 from router.store import Store
@@ -129,4 +130,35 @@ def test_writers_of_a_process_do_not_hinder_each_other(database: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write_some, range(8)))
     assert count(store) == 80
+    store.close()
+
+
+def test_a_rehearsal_leaves_nothing(store: Store) -> None:
+    """What is written is there within the block; the same connection serves again."""
+    for _ in range(2):
+        with store.rehearsing(idle=1.0) as connection:
+            add(connection, store, "a")
+            table = store.tables.worker
+            assert connection.scalars(select(func.count()).select_from(table)).one() == 1
+    assert count(store) == 0
+    write(store, "a")
+    assert count(store) == 1
+
+
+def test_a_rehearsal_that_fails_leaves_nothing(store: Store) -> None:
+    """Neither connection nor gate stays taken."""
+    with pytest.raises(IntegrityError), store.rehearsing(idle=1.0) as connection:
+        add(connection, store, None)
+    write(store, "b")
+    assert count(store) == 1
+
+
+def test_a_store_that_is_to_write_nothing_refuses_to(database: str) -> None:
+    """Whatever the writing is for; it reads, and rehearses."""
+    store = Store(database, writes=False)
+    with pytest.raises(StoreError, match="nothing is written"):
+        write(store, "a")
+    with store.rehearsing(idle=1.0) as connection:
+        add(connection, store, "a")
+    assert count(store) == 0
     store.close()

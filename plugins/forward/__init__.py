@@ -3,7 +3,7 @@
 One target is one plugin with a subscription of its own, so that a service which is down holds up no
 other. This one is set in ``[plugins.forward]``; each further target is a file in ``plugins_dir``::
 
-    from router.plugins.forward import on_event, on_start, settings
+    from router.plugins.forward import on_event, on_start, settings, subscription_options
 
 which is set in ``[plugins.NAME]`` by the name of the file.
 """
@@ -22,13 +22,19 @@ from router.plugins.forward.target import Settings
 
 MOST_READ = 65_536  # bytes of an answer that are read, so that its connection serves again
 
-__all__ = ["on_event", "on_start", "settings"]
+__all__ = ["on_event", "on_start", "settings", "subscription_options"]
 
 
 @hookimpl
 def settings() -> type:
     """Say of which type the settings are."""
     return Settings
+
+
+@hookimpl
+def subscription_options() -> dict[str, object]:
+    """Say that it can be tried on history: `router replay start --shadow`."""
+    return {"calls_out": "context.http"}
 
 
 @hookimpl

@@ -20,6 +20,12 @@ def tables() -> MetaData:
 
 
 @hookimpl
+def subscription_options() -> dict[str, object]:
+    """Say that it can be tried on history: it calls out to nobody."""
+    return {"calls_out": "context.http"}
+
+
+@hookimpl
 def on_message(event: Event, connection: Connection) -> None:
     """Write down that a customer wrote."""
     _save(connection, read_step(event))

@@ -5,11 +5,11 @@ import time
 from collections.abc import Mapping
 
 import click
-import msgspec
 
 from router.cli import bulk, output, replay_steering, selection
 from router.cli.progress import conclude, follow, require_success
 from router.cli.settings import load_subscription, opened_log, plugins_dir, with_config, with_log
+from router.cli.shadow import Span, Wanted, try_out, with_shadow
 from router.config import Config
 from router.filters import Filter
 from router.log import EventLog
@@ -76,6 +76,7 @@ for command in replay_steering.COMMANDS:
 @click.option("--include-effects", is_flag=True, help="Call handlers that replays skip, too.")
 @click.option("--new", is_flag=True, help="To a plugin that has not run yet: it is loaded to look.")
 @plugins_dir
+@with_shadow
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 1 if anything failed.")
 @bulk.dry_run_option
 @bulk.yes_option
@@ -95,6 +96,7 @@ def start(
     reason: str,
     include_effects: bool,
     new: bool,
+    shadow: Wanted | None,
     wait: bool,
     dry_run: bool,
     yes: bool,
@@ -106,13 +108,17 @@ def start(
     """
     if end is not None and end < first:
         raise click.UsageError(f"A range from {first} to before {end} holds nothing.")
+    if shadow is not None:
+        span = Span(first=max(first, 1), end=end, matching=matching, events=events)
+        try_out(found, subscription, shadow, span, reason=reason, as_json=as_json)
+        return
     with opened_log(found) as log:
         replays = Replays(log)
         plan = replays.plan(
             subscription,
             first=max(first, 1),
             end=end,
-            matching=_choose(log, matching, events),
+            matching=selection.choose(log, matching, events),
             include_effects=include_effects,
             policies=load_subscription(found, subscription).policies if new else None,
         )
@@ -162,12 +168,6 @@ def show(log: EventLog, *, number: int, is_followed: bool, as_json: bool) -> Non
         _print_details(found)
     if is_followed:
         require_success(found)
-
-
-def _choose(log: EventLog, matching: Filter, events: tuple[str, ...]) -> Filter:
-    """Return the filter that also chooses these events, by id."""
-    ids = tuple(dict.fromkeys(log.find(name).id for name in events))
-    return msgspec.structs.replace(matching, ids=ids)
 
 
 def _require_consent(plan: Plan, *, yes: bool) -> None:

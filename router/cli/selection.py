@@ -8,9 +8,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from router.events import EVENT_TYPES
 from router.filters import Filter
+from router.log import EventLog
 from router.options import parse_duration
 
 T = TypeVar("T")
@@ -139,6 +141,16 @@ def with_filter(command: Callable[..., T]) -> Callable[..., T]:
     for option in reversed(_FILTER_OPTIONS):
         run = option(run)
     return run
+
+
+def choose(log: EventLog, matching: Filter, events: Iterable[str]) -> Filter:
+    """Return the filter that also chooses these events, named by position or id.
+
+    Raises:
+        UnknownName: One is not in the log.
+    """
+    ids = tuple(dict.fromkeys(log.find(name).id for name in events))
+    return msgspec.structs.replace(matching, ids=ids)
 
 
 after_option = click.option(

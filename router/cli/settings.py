@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -82,7 +82,23 @@ def load_subscription(found: Config, name: str) -> Subscription:
     """
     host = load_host(found)
     host.require_sound()
-    known = {one.name: one for one in make_subscriptions(host, found.subscriptions)}
+    return find_subscription(host, found.subscriptions, name)
+
+
+def find_subscription(
+    host: Host, configured: Mapping[str, Mapping[str, object]], name: str
+) -> Subscription:
+    """Return the subscription of one of the plugins that are loaded.
+
+    Args:
+        host: The plugins.
+        configured: The options of subscriptions, by name.
+        name: Whose it is.
+
+    Raises:
+        UnknownName: There is no such plugin, or it handles no events.
+    """
+    known = {one.name: one for one in make_subscriptions(host, configured)}
     if name not in known:
         names = ", ".join(known) or "none"
         raise UnknownName(
@@ -92,29 +108,33 @@ def load_subscription(found: Config, name: str) -> Subscription:
     return known[name]
 
 
-def open_store(found: Config, *, create: bool = False) -> Store:
-    """Return the database that the settings name."""
+def open_store(found: Config, *, create: bool = False, writes: bool = True) -> Store:
+    """Return the database that the settings name; one that ``writes`` nothing, if so wanted."""
     url = Secret(found.database, found.folder).resolve()
-    return Store(url, schema=found.schema, create=create)
+    return Store(url, schema=found.schema, create=create, writes=writes)
 
 
 @contextmanager
-def opened_log(found: Config) -> Iterator[EventLog]:
+def opened_log(found: Config, *, writes: bool = True) -> Iterator[EventLog]:
     """Open the log, as `open_log` does, for the length of a ``with`` block."""
-    log = open_log(found)
+    log = open_log(found, writes=writes)
     try:
         yield log
     finally:
         log.store.close()
 
 
-def open_log(found: Config) -> EventLog:
+def open_log(found: Config, *, writes: bool = True) -> EventLog:
     """Return the log, checked to be one that this version can read.
+
+    Args:
+        found: Say where it is.
+        writes: Whether anything may be written to it.
 
     Raises:
         SchemaError: It is not.
     """
-    store = open_store(found)
+    store = open_store(found, writes=writes)
     try:
         store.require_current()
     except RouterError:

@@ -180,7 +180,7 @@ def test_it_is_set_by_router_toml(tmp_path: Path, empty_database: Path) -> None:
 @in_loop
 async def test_each_target_has_a_subscription_of_its_own(log: EventLog, tmp_path: Path) -> None:
     """A file makes another target of it, which goes on while the first one is down."""
-    text = "from router.plugins.forward import on_event, on_start, settings"
+    text = "from router.plugins.forward import on_event, on_start, settings, subscription_options"
     (tmp_path / "orders.py").write_text(text)
     append_messages(log, ["ana", "ben"])
     service = Service()
