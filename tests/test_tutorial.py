@@ -115,7 +115,8 @@ class Reader:
         self._port = port
         self._island = Island((), {})
         there = {"ROUTER_PORT": str(port), "ROUTER_URL": f"http://127.0.0.1:{port}"}
-        self._environ = {**clean_environ(), **there, "UV_PYTHON": sys.executable}
+        python = {"UV_PYTHON": "{}.{}".format(*sys.version_info)}  # as that of these tests
+        self._environ = {**clean_environ(), **there, **python}
 
     def go_to(self, island: Island) -> None:
         """From now on reach nothing but this machine."""
