@@ -91,11 +91,9 @@ class Service:
     def stop(self) -> int:
         """Tell it to stop, as Ctrl-C does, and return its exit code."""
         self._process.terminate()
-        assert self._process.stdout
-        self._process.stdout.read()
-        code = self._process.wait()
+        self._process.communicate(timeout=PATIENCE)
         self._limit.cancel()
-        return code
+        return self._process.returncode
 
 
 class Reader:
