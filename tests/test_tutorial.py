@@ -78,7 +78,7 @@ class Service:
 
     def expect(self, shown: Sequence[str]) -> None:
         """Read on until each of these lines was said, in their order."""
-        seen = []
+        seen: list[str] = []
         assert self._process.stdout
         waiting = list(shown)
         while waiting:
