@@ -22,7 +22,7 @@ from router.reach import ALLOWED, make_reach
 FILE_NAME = "router.toml"
 SHORTEST_DEDUPE = 30 * 86_400.0  # seconds: Meta redelivers for 7 days, the rest is margin
 
-_DEFAULTS: Mapping[str, object] = {
+DEFAULTS: Mapping[str, object] = {
     "database": "sqlite:///router.db",
     "schema": "",
     "listen": "",
@@ -32,7 +32,7 @@ _DEFAULTS: Mapping[str, object] = {
     "http.allow": [],
 }
 _TABLES = ("sources", "subscriptions", "plugins")
-_KNOWN = (*(key for key in _DEFAULTS if "." not in key), "http", *_TABLES)
+_KNOWN = (*(key for key in DEFAULTS if "." not in key), "http", *_TABLES)
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMG]I?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SOURCE_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")  # dots alone mean a folder in a URL
@@ -62,13 +62,13 @@ class Config:
         folder: What ``file:PATH`` in a value counts from: the file's folder, else the working
             directory.
         database: A database URL, or an ``env:`` or ``file:`` reference to one.
-        schema: Of the database's, in which the tables live; None is the database's default.
-        listen: Where announcements of new events are heard: a URL or a reference to one, "off", or
-            None, where the database is.
+        schema: The one in which the tables live; empty or None is the database's default.
+        listen: Where announcements of new events are heard: a URL or a reference to one, "off", or,
+            empty or None, where the database is.
         plugins_dir: Folders in which each ``*.py`` is a plugin.
         max_body: Bytes that the body of a notification may have.
         http_allow: Networks and hosts, private ones too, that handlers may reach by HTTP.
-        dedupe: Seconds for which an event is remembered at least; None for ever.
+        dedupe: How long an event is remembered at least, in seconds; None for "forever".
         sources: ``[sources.NAME]`` by name.
         subscriptions: ``[subscriptions.NAME]`` by name, as `merge_options` takes them.
         plugins: ``[plugins.NAME]`` by name, for each plugin to check.
@@ -122,12 +122,12 @@ def load(
     check_keys(written.values, _KNOWN, where=f"{file}: ")
     written = _spread_http(written)
     layers = (
-        from_flags(overrides, known=_DEFAULTS, working=working),
-        from_environ(environ, known=_DEFAULTS, lists=["plugins_dir"], working=working),
+        from_flags(overrides, known=DEFAULTS, working=working),
+        from_environ(environ, known=DEFAULTS, lists=["plugins_dir"], working=working),
         written,
-        from_defaults(_DEFAULTS, working=working),
+        from_defaults(DEFAULTS, working=working),
     )
-    used = {key: next(layer for layer in layers if key in layer.values) for key in _DEFAULTS}
+    used = {key: next(layer for layer in layers if key in layer.values) for key in DEFAULTS}
     return Config(
         file=file,
         folder=written.folder,
@@ -241,7 +241,7 @@ def _spread_http(written: Layer) -> Layer:
     where = written.name("http")
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where}: http must be a table, headed [http]")
-    known = [key.removeprefix("http.") for key in _DEFAULTS if key.startswith("http.")]
+    known = [key.removeprefix("http.") for key in DEFAULTS if key.startswith("http.")]
     check_keys(table, known, where=f"{where}: http.")
     values = {**written.values, **{f"http.{key}": value for key, value in table.items()}}
     return replace(written, values=values)

@@ -54,13 +54,18 @@ def from_environ(
     Variables that name no setting are left to others: some name options of commands. Those in
     ``lists`` hold several paths, separated as in ``PATH``.
     """
-    variables = {key: "ROUTER_" + key.upper().replace(".", "_") for key in known}
+    variables = {key: name_variable(key) for key in known}
     values: dict[str, object] = {
         key: environ[name] for key, name in variables.items() if environ.get(name)
     }
     for key in values.keys() & set(lists):
         values[key] = environ[variables[key]].split(os.pathsep)
     return Layer(values, working, variables.__getitem__)
+
+
+def name_variable(key: str) -> str:
+    """Return the name of the variable that overrules the setting ``key``."""
+    return "ROUTER_" + key.upper().replace(".", "_")
 
 
 def from_file(file: Path) -> Layer:

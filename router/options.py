@@ -87,7 +87,7 @@ _RETRY_RULES = {
     "give_up_after": _PERIOD,
     "jitter": _SWITCH,
 }
-_RULES: Mapping[str, Rule | Mapping[str, Rule]] = {
+RULES: Mapping[str, Rule | Mapping[str, Rule]] = {
     "start": Rule('"now" or "beginning"', Start),
     "order": Rule('"subject" or "none"', Order),
     "concurrency": _COUNT,
@@ -175,7 +175,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     calls_out: CallsOut | None = None
 
     def __post_init__(self) -> None:
-        _settle(self, _RULES)
+        _settle(self, RULES)
 
 
 def merge_options(
@@ -191,8 +191,8 @@ def merge_options(
     Raises:
         ConfigError: A key is unknown or its value not allowed; names the key and what is allowed.
     """
-    beneath = _read_table(declared, _RULES, where=f"subscription_options() beneath {where}")
-    above = _read_table(configured, _RULES, where=where)
+    beneath = _read_table(declared, RULES, where=f"subscription_options() beneath {where}")
+    above = _read_table(configured, RULES, where=where)
     merged = {**beneath, **above, "retry": _retry_of(beneath) | _retry_of(above)}
     return msgspec.convert(merged, Options)
 

@@ -2,12 +2,12 @@
 
 import ast
 import inspect
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from router import hookspecs
 from router.handlers import HOOKS
+from tests.docstrings import read_entries, split_arguments
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "hooks.md"
 TOP = """# Hooks
@@ -31,16 +31,10 @@ def _describe(node: ast.FunctionDef) -> Iterator[str]:
     returns = ast.unparse(node.returns) if node.returns else "None"
     yield f"## {node.name}\n"
     yield f"```python\ndef {node.name}({ast.unparse(node.args)}) -> {returns}: ...\n```\n"
-    text, _, arguments = (ast.get_docstring(node) or "").partition("\n\nArgs:\n")
+    text, arguments = split_arguments(ast.get_docstring(node) or "")
     yield text.replace("``", "`") + "\n"
     if arguments:
-        yield "".join(f"- `{name}`: {told}\n" for name, told in _read_arguments(arguments))
-
-
-def _read_arguments(text: str) -> Iterator[tuple[str, str]]:
-    for part in re.split(r"\n(?=    \w)", text):
-        name, _, told = part.strip().partition(": ")
-        yield name, " ".join(told.split()).replace("``", "`")
+        yield "".join(f"- `{name}`: {told}\n" for name, told in read_entries(arguments))
 
 
 if __name__ == "__main__":

@@ -1,65 +1,45 @@
 """The wheel, built from a clean clone: all that is tracked is in it, and it works by itself."""
 
-import os
-import shutil
-import subprocess
+import json
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.wheels import build_wheel, find_uv, make_clone, run
 
 LINKS = {"router/plugins": "plugins", "router/migrations": "migrations"}
 UPGRADE = ["router", "db", "upgrade"]
 
 
-# Of a hook's, a shell's or a developer's environment nothing may reach the installed package.
-FOREIGN = ("GIT_", "PYTHON", "ROUTER_", "VIRTUAL_ENV")
-
-
-def run(*command: str | Path, folder: Path) -> str:
-    """Run a command to its end; what it said is in the failure."""
-    result = subprocess.run(
-        [str(word) for word in command],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
-    return result.stdout
-
-
 @pytest.fixture(scope="module")
 def uv() -> str:
     """The program that builds and installs."""
-    return os.environ.get("UV") or shutil.which("uv") or pytest.fail("uv is not installed")
+    return find_uv()
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is committed, and nothing that lies about in the working directory."""
-    head = subprocess.run(
-        ["git", "rev-parse", "--verify", "HEAD"], cwd=ROOT, capture_output=True, check=False
-    )
-    if head.returncode:
-        pytest.skip("this is no git checkout with a commit")
-    folder = tmp_path_factory.mktemp("clone") / "notification-router"
-    run("git", "clone", "--quiet", ROOT, folder, folder=ROOT)
-    return folder
+    return make_clone(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="module")
-def wheel(uv: str, clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The one wheel that is built from the clone."""
-    folder = tmp_path_factory.mktemp("wheel")
-    run(uv, "build", "--quiet", "--wheel", "--out-dir", folder, clone, folder=folder)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(clone, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def environment(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment that the wheel is installed in."""
+    folder = tmp_path_factory.mktemp("installed")
+    environment = folder / "environment"
+    run(uv, "venv", "--quiet", "--python", sys.executable, environment, folder=folder)
+    python = environment / "bin" / "python"
+    run(uv, "pip", "install", "--quiet", "--python", python, wheel, "pytest", folder=folder)
+    return environment
 
 
 def names_in(wheel: Path) -> set[str]:
@@ -94,15 +74,66 @@ def test_the_wheel_carries_its_licence(wheel: Path) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names_in(wheel))
 
 
-def test_the_installed_wheel_creates_a_log(uv: str, wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_creates_a_log(environment: Path, tmp_path: Path) -> None:
     """From a fresh environment, in an empty folder, one command makes the database."""
-    environment = tmp_path / "environment"
-    run(uv, "venv", "--quiet", "--python", sys.executable, environment, folder=tmp_path)
+    run(environment / "bin" / UPGRADE[0], *UPGRADE[1:], folder=tmp_path)
+
+    assert [path.name for path in tmp_path.glob("*.db")] == ["router.db"]
+
+
+@pytest.fixture
+def plugin(environment: Path, tmp_path: Path) -> Path:
+    """A new plugin, as the installed command writes it, tests and all."""
+    run(environment / "bin" / "router", "plugins", "new", "crm-sync", folder=tmp_path)
+    return tmp_path / "crm-sync"
+
+
+def test_mypy_is_content_with_a_plugin(environment: Path, plugin: Path) -> None:
+    """What a user writes against the installed wheel passes mypy's strictest checks."""
+    pytest.importorskip("mypy", reason="the group of types is not installed")
     python = environment / "bin" / "python"
-    run(uv, "pip", "install", "--quiet", "--python", python, wheel, folder=tmp_path)
-    empty = tmp_path / "empty"
-    empty.mkdir()
+    words = ("-m", "mypy", "--strict", "--no-incremental", "--python-executable", python)
 
-    run(environment / "bin" / UPGRADE[0], *UPGRADE[1:], folder=empty)
+    run(sys.executable, *words, "crm_sync", "tests", folder=plugin)
 
-    assert [path.name for path in empty.glob("*.db")] == ["router.db"]
+
+def test_mypy_finds_what_is_wrong(environment: Path, plugin: Path) -> None:
+    """The types of the wheel are seen: a wrong argument is an error."""
+    pytest.importorskip("mypy", reason="the group of types is not installed")
+    break_types(plugin)
+    python = environment / "bin" / "python"
+    words = ("-m", "mypy", "--strict", "--no-incremental", "--python-executable", python)
+
+    with pytest.raises(AssertionError, match="has incompatible type"):
+        run(sys.executable, *words, "crm_sync", folder=plugin)
+
+
+def test_pyright_is_content_with_a_plugin(environment: Path, plugin: Path) -> None:
+    """What a user writes against the installed wheel passes pyright's strict checks."""
+    check_with_pyright(environment, plugin)
+
+
+def test_pyright_finds_what_is_wrong(environment: Path, plugin: Path) -> None:
+    """The types of the wheel are seen: a wrong argument is an error."""
+    break_types(plugin)
+
+    with pytest.raises(AssertionError, match="reportArgumentType"):
+        check_with_pyright(environment, plugin)
+
+
+def break_types(plugin: Path) -> None:
+    """Let the plugin give a reason that is no text."""
+    module = plugin / "crm_sync" / "__init__.py"
+    text = module.read_text("utf-8")
+    module.write_text(text.replace('Retry("the provider reports a failure"', "Retry(5"), "utf-8")
+    assert "Retry(5" in module.read_text("utf-8")
+
+
+def check_with_pyright(environment: Path, plugin: Path) -> None:
+    """Have basedpyright, which brings its Node with it, judge as pyright does when strict."""
+    pytest.importorskip("basedpyright", reason="the group of types is not installed")
+    settings = {"typeCheckingMode": "strict", "include": ["crm_sync", "tests"]}
+    (plugin / "pyrightconfig.json").write_text(json.dumps(settings), "utf-8")
+    python = environment / "bin" / "python"
+
+    run(sys.executable, "-m", "basedpyright", "--pythonpath", python, folder=plugin)
