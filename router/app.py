@@ -20,10 +20,11 @@ from router.config import Config
 from router.control import Control
 from router.dead import DeadLetters
 from router.dispatcher import Dispatcher
-from router.errors import RouterError, UnknownName
+from router.errors import RouterError
 from router.events import Event
 from router.host import Host
 from router.log import EventLog
+from router.meters import Registry
 from router.outlet import Outlet
 from router.receiver import Receiver, make_application
 from router.reparsing import Reparsing
@@ -56,6 +57,7 @@ class Router:
         dedupe_seconds: How long an event is known again, at least; None is for ever.
         clock: Time and chance, for tests; None is the database's clock and real ones.
         http_allow: Networks and hosts besides the public ones that handlers may reach by HTTP.
+        metrics: A registry of `prometheus_client` that shows what is done, while the router runs.
         receives: Whether this process takes notifications.
         delivers: Whether this process calls handlers.
 
@@ -81,6 +83,7 @@ class Router:
         dedupe_seconds: float | None = DEDUPE_SECONDS,
         clock: Clock | None = None,
         http_allow: Sequence[str] = (),
+        metrics: Registry | None = None,
         receives: bool = True,
         delivers: bool = True,
     ) -> None:
@@ -95,14 +98,14 @@ class Router:
         )
         self._outlet = Outlet(guard, clock=lambda: self._store.now() / 1_000_000)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
-        self._receives = receives
-        self._delivers = delivers
+        self._metrics, self._receives, self._delivers = metrics, receives, delivers
         self._sources = assembly.index_sources(sources)
         self._receiver = Receiver(
             self._sources,
             max_body=max_body,
             check=self._store.require_current,
             clock=seconds or time.time,
+            meters=self.log.meters,
         )
         self._dispatcher: Dispatcher | None = None
         self._running = AsyncExitStack()  # what is to be ended
@@ -191,11 +194,9 @@ class Router:
         Raises:
             RouterError: There is no such plugin, or its tables cannot be rebuilt; says why.
         """
-        for one in self._subscriptions:
-            if one.name == plugin:
-                how = {"reason": reason, "actor": actor}
-                return await start_rebuild(self.replays, one, is_partial=is_partial, **how)
-        raise UnknownName(f"this router has no plugin {plugin!r} that handles events")
+        one = assembly.find_subscription(self._subscriptions, plugin)
+        how = {"reason": reason, "actor": actor}
+        return await start_rebuild(self.replays, one, is_partial=is_partial, **how)
 
     def asgi(self) -> ASGIApp:
         """Return the ASGI application: to be served, or mounted in another one.
@@ -227,6 +228,7 @@ class Router:
             stack.push_async_callback(asyncio.to_thread, self._store.close)
             await asyncio.to_thread(self._store.require_current)
             await asyncio.to_thread(plugin_tables.require, self._store.engine, self.host.tables())
+            stack.enter_context(assembly.exposing(self.log, self._metrics))
             await lifecycle.start(self.host.running())
             stack.push_async_callback(lifecycle.stop, self.host.running())
             if self._delivers:

@@ -1,12 +1,18 @@
 """What a router is made from: its plugins, its sources and its subscriptions, as they are set."""
 
+import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
+from typing import cast
 
 from router.config import Config
-from router.errors import ConfigError
+from router.errors import ConfigError, RouterError, UnknownName
 from router.guard import Guard
 from router.host import Host
+from router.log import EventLog
+from router.meters import Registry
 from router.options import explain_unknown, merge_options
 from router.reach import make_reach
 from router.schema import Tables
@@ -95,6 +101,46 @@ def make_subscriptions(
         )
         for plugin in host.subscribers()
     ]
+
+
+def find_subscription(subscriptions: Iterable[Subscription], name: str) -> Subscription:
+    """Return the subscription of that name.
+
+    Raises:
+        UnknownName: No plugin of that name handles events.
+    """
+    for one in subscriptions:
+        if one.name == name:
+            return one
+    raise UnknownName(f"this router has no plugin {name!r} that handles events")
+
+
+def exposing(log: EventLog, registry: Registry | None) -> AbstractContextManager[None]:
+    """Show the metrics of ``log`` in ``registry``, if there is one, while a block lasts.
+
+    Raises:
+        RouterError: The extra is not installed.
+        ConfigError: The registry shows those of another router.
+    """
+    if registry is None:
+        return nullcontext()
+    shown = require_prometheus().exposing(log, registry)
+    return cast("AbstractContextManager[None]", shown)
+
+
+def require_prometheus() -> ModuleType:
+    """Return `router.prometheus`, which shows metrics.
+
+    Raises:
+        RouterError: The extra is not installed.
+    """
+    try:
+        return importlib.import_module("router.prometheus")  # an extra: most do without it
+    except ImportError:
+        raise RouterError(
+            "metrics need prometheus-client, which is not installed: install the router with its "
+            'extra "metrics", notification-router[metrics]'
+        ) from None
 
 
 def warn_of_unused(host: Host, names: Iterable[str]) -> None:

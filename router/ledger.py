@@ -73,6 +73,7 @@ class Ledger:
     Args:
         lane: Whose.
         tally: Writes down the counts of a replay.
+        tell: Called with what came of how many deliveries, by outcome, once it is on record.
         storage: The threads that talk to the database.
         sleep: Waits for some seconds.
         patience: Seconds for which a transaction may stand still while a handler computes.
@@ -94,6 +95,7 @@ class Ledger:
         storage: Executor,
         sleep: Callable[[float], Awaitable[None]],
         tally: Tally | None = None,
+        tell: Callable[[Counter[str]], None] = lambda outcomes: None,
         patience: float | None = None,
     ) -> None:
         self.lane = lane
@@ -105,6 +107,7 @@ class Ledger:
         self._storage = storage
         self._sleep = sleep
         self._tally = tally
+        self._tell = tell
         self._patience = patience
         self._advanced: dict[str, int] = {}
         self._released: set[str] = set()
@@ -186,15 +189,18 @@ class Ledger:
             self._require_sound()
             note()
             progress, changes = self.progress.copy(), self._take_changes()
+            counts = changes.counts
 
             def transact() -> int:
+                nonlocal counts
                 uptime = self._make_uptime()
                 with self._opening(progress, changes, uptime) as connection:
                     found = [statement(connection) for statement in statements]
-                    self._count(connection, changes.counts, Counter(filter(None, found)))
+                    counts = changes.counts + Counter(filter(None, found))
+                    self._count(connection, counts)
                 return uptime.after
 
-            await self._commit(transact)
+            await self._commit(transact, lambda: counts)
             self._written = progress.state
 
     async def _write_with(self, work: Work) -> None:
@@ -202,10 +208,10 @@ class Ledger:
             self._require_sound()
             # The loop may go on taking events meanwhile: those are of the next transaction.
             progress, changes = self.progress.copy(), self._take_changes()
-            after = progress
+            after, counts = progress, changes.counts
 
             def transact() -> int:
-                nonlocal after
+                nonlocal after, counts
                 uptime = self._make_uptime()
                 with self._opening(progress, changes, uptime, idle=self._patience) as connection:
                     work(connection)
@@ -220,10 +226,11 @@ class Ledger:
                         is_clear=not self.suspects,
                         uptime=uptime,
                     )
-                    self._count(connection, changes.counts, work.counts)
+                    counts = changes.counts + work.counts
+                    self._count(connection, counts)
                 return uptime.after
 
-            await self._commit(transact)
+            await self._commit(transact, lambda: counts)
             for position in work.settled:
                 self.progress.settle(position)
             self._written = after.state
@@ -246,9 +253,9 @@ class Ledger:
                 self._parking.advance(connection, self.lane, subject, position)
             yield connection
 
-    def _count(self, connection: Connection, before: Counts, counts: Counts) -> None:
-        if self._tally is not None and (before or counts):
-            self._tally(connection, before + counts)
+    def _count(self, connection: Connection, counts: Counts) -> None:
+        if self._tally is not None and counts:
+            self._tally(connection, counts)
 
     def _take_changes(self) -> Changes:
         changes = Changes(self._advanced, self._released, self._counts)
@@ -260,8 +267,8 @@ class Ledger:
         self._tried = self._lanes.next_uptime(self.lane, above=self._tried)
         return Uptime(self._uptime, self._tried)
 
-    async def _commit(self, transact: Callable[[], int]) -> None:
-        """Carry out a transaction, which returns the uptime that it has written.
+    async def _commit(self, transact: Callable[[], int], counts: Callable[[], Counts]) -> None:
+        """Carry out a transaction, which returns the uptime that it has written; tell its counts.
 
         Tried again although it was committed, as happens if the answer was lost, it finds another
         uptime than it expects.
@@ -271,6 +278,11 @@ class Ledger:
         except Exception as error:
             self._error = error
             raise
+        outcomes: Counter[str] = Counter()
+        for (_type, outcome), number in counts().items():
+            outcomes[outcome] += number
+        if outcomes:
+            self._tell(outcomes)
 
     def _require_sound(self) -> None:
         if self._error is not None:

@@ -13,6 +13,7 @@ from router.events import Entry, Event, as_micros, position_in
 from router.filters import Filter
 from router.head import select_head, write_move
 from router.kind import Kind
+from router.meters import Meters
 from router.pages import Page, Pages
 from router.periods import find_events
 from router.rows import Appended, number, prepare
@@ -32,6 +33,9 @@ class EventLog:
         database: A URL, an engine, or an open `Store`; see there.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
 
+    Attributes:
+        meters: Count what this process receives, appends and delivers with it.
+
     Example: ``for event in EventLog("sqlite:///router.db").read(): print(event.type)``
     """
 
@@ -47,6 +51,7 @@ class EventLog:
             database = Store(database, schema=schema, table_prefix=table_prefix)
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
+        self.meters = Meters()
         # Made once: to make them costs an append more than to execute them.
         self._pages = Pages(self.store.tables)
         self._select_head = select_head(self.store.tables)

@@ -124,6 +124,9 @@ class Opener:
             storage=self._replay_storage if replay else self.storage,
             sleep=self._clock.sleep,
             tally=partial(add_counts, tables=tables, number=replay.id) if replay else None,
+            tell=partial(
+                self._log.meters.deliver, lane.subscription, "replay" if replay else "live"
+            ),
             patience=means.caller.subscription.options.timeout + GRACE,
         )
         read_page: Reader = self._log.read_page if replay else self._tail.read_page

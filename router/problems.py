@@ -1,6 +1,7 @@
 """Errors as HTTP tells them: problem documents (RFC 9457) without what was sent or expected."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -19,6 +20,17 @@ class TooLarge(RouterError):
 
 class TooSlow(RouterError):
     """A large body did not come in in time: answered 408."""
+
+
+REASONS: Mapping[type[Exception], str] = {  # the first that fits
+    HTTPException: "unknown_source",  # it is all that a notification meets of them
+    Unreadable: "unreadable",
+    Unverified: "unverified",
+    TooLarge: "too_large",
+    TooSlow: "too_slow",
+    ClientDisconnect: "disconnected",
+    RouterError: "unavailable",
+}
 
 
 def make_problem(error: Exception) -> Response:
@@ -47,6 +59,11 @@ def make_problem(error: Exception) -> Response:
     title = HTTPStatus(status).phrase
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return Response(bodies.encode(problem), status, headers, media_type="application/problem+json")
+
+
+def find_reason(error: Exception) -> str:
+    """Return why a notification was rejected, in a word that metrics can bear."""
+    return next((reason for kind, reason in REASONS.items() if isinstance(error, kind)), "error")
 
 
 def answer_error(_request: Request, error: Exception) -> Response:

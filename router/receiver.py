@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unverified, trace
 from router.events import Draft, Entry, Notification
 from router.extensions import make_mounts
-from router.problems import ERROR_HANDLERS, TooLarge, make_problem
+from router.meters import Meters
+from router.problems import ERROR_HANDLERS, TooLarge, find_reason, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
 from router.uploads import LARGE, Upload, Uploads
@@ -50,6 +51,7 @@ class Receiver:
         max_body: Bytes; counted while streaming, whatever Content-Length says.
         check: Raises `RouterError` while the log cannot be used; may block.
         clock: Seconds since 1970.
+        meters: Count what comes in, and what is rejected.
         patience: Seconds that ``check`` may take.
     """
 
@@ -60,12 +62,14 @@ class Receiver:
         max_body: int,
         check: Callable[[], None],
         clock: Callable[[], float],
+        meters: Meters | None = None,
         patience: float = PATIENCE,
     ) -> None:
         self._sources = sources
         self._max_body = max_body
         self._check = check
         self._clock = clock
+        self._meters = meters or Meters()
         self._patience = patience
         self._uploads = Uploads()
         self._writer: Writer | None = None
@@ -93,10 +97,17 @@ class Receiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for ``/webhooks/{source}`` or ``/webhooks/{source}/{secret}``."""
+        name, _, secret = path_of(scope).removeprefix(PREFIX).partition("/")
+        source = self._sources.get(name)
+        is_notification, label = scope["method"] == "POST", source.name if source else ""
+        if is_notification:
+            self._meters.receive(label)
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(source, secret, scope, receive)
         except Exception as error:
             answer = make_problem(error)
+            if is_notification:
+                self._meters.reject(label, find_reason(error))
         await answer(scope, receive, send)
 
     async def readyz(self, _http: HttpRequest) -> Response:
@@ -111,10 +122,10 @@ class Receiver:
             raise Unavailable(str(error)) from error
         return PlainTextResponse("ready\n")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> ASGIApp:
-        name, _, secret = path_of(scope).removeprefix(PREFIX).partition("/")
+    async def _answer(
+        self, source: Source | None, secret: str, scope: Scope, receive: Receive
+    ) -> ASGIApp:
         writer = self.require_open()
-        source = self._sources.get(name)
         if source is None:
             raise HTTPException(404, "there is no source of that name")
         if scope["method"] == "POST":

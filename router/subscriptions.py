@@ -113,6 +113,7 @@ class Caller:
         self.subscription = subscription
         self.rename = rename
         self._log = log
+        self._meters = log.meters
         self._clock = clock
         self._outlet = outlet
         self._timeout = options.timeout
@@ -149,6 +150,14 @@ class Caller:
         self, event: Event, connection: Connection | None = None, *, attempt: int
     ) -> Failed | None:
         """Call a plain handler on this very thread, and return how it failed, or None."""
+        failed, took = self._try(event, connection, attempt)
+        self._note(failed, took)
+        return failed
+
+    def _try(
+        self, event: Event, connection: Connection | None, attempt: int
+    ) -> tuple[Failed | None, float]:
+        """Call a plain handler; how it failed, or None, and how many seconds it took."""
         started, context = self._clock(), NO_CONTEXT
         try:
             handler = self._find(event)
@@ -158,8 +167,13 @@ class Caller:
             if took > self._timeout:
                 raise TimeoutError(f"the handler returned only after {took:.3f} s")
         except BaseException as error:  # the one place where what handlers raise ends
-            return self._fail(error, started, context)
-        return None
+            failed = self._fail(error, started, context)
+            return failed, failed.failure.duration
+        return None, took
+
+    def _note(self, failed: Failed | None, took: float) -> None:
+        outcome = "done" if failed is None else failed.failure.outcome
+        self._meters.call(self.subscription.name, outcome, took)
 
     def call_within(self, lent: Lent, event: Event, *, attempt: int) -> Failed | None:
         """Call a transactional handler in a savepoint of its own; for a storage thread.
@@ -171,7 +185,7 @@ class Caller:
         connection = lent.connection
         lent.tell(f"SAVEPOINT {SAVEPOINT}")
         with lent.lending():
-            failed = self.call_plain(event, connection, attempt=attempt)
+            failed, took = self._try(event, connection, attempt)
         try:
             if connection.in_nested_transaction():
                 failed = failed or self._fail(_LeftOpen(), self._clock())
@@ -183,7 +197,10 @@ class Caller:
         except Exception as error:  # the database's, or SQLAlchemy's confusion
             if lent.is_gone:
                 raise Unavailable("the database has gone in the middle of a call") from error
-            raise Undone(failed or self._fail(error, self._clock())) from error
+            failed = failed or self._fail(error, self._clock())
+            self._note(failed, took)
+            raise Undone(failed) from error
+        self._note(failed, took)
         return failed
 
     def close(self) -> None:
@@ -227,7 +244,9 @@ class Caller:
             )
         else:
             error = asyncio.CancelledError() if task.cancelled() else task.result()
-        return None if error is None else self._fail(error, started, context)
+        failed = None if error is None else self._fail(error, started, context)
+        self._note(failed, failed.failure.duration if failed else self._clock() - started)
+        return failed
 
     def _find(self, event: Event) -> Handler:
         handler = self.subscription.handlers.get(event.type)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -73,6 +73,7 @@ class Writer:
         self._patience = patience
         self._monotonic = monotonic
         self._queue: deque[Waiting] = deque()
+        log.meters.count_waiting = self._queue.__len__
         self._bytes = 0
         self._is_open = False
         self._expected = 1  # entries: as many as came the last time
@@ -123,6 +124,7 @@ class Writer:
     def _run(self) -> None:
         while batch := self._take():
             results = self._append([waiting.entry for waiting in batch])
+            self._count(batch, results)
             _answer(batch, results)
             events = [event for one in results if isinstance(one, Appended) for event in one.events]
             if events:
@@ -163,6 +165,16 @@ class Writer:
             self._changed.wait(STEP)
             if len(self._queue) - before < SURGE or self._monotonic() >= end:
                 return
+
+    def _count(self, batch: Sequence[Waiting], results: Sequence[Result]) -> None:
+        """Count a batch before it is answered: who has an answer may look at the sums."""
+        took = self._monotonic() - self._begun_at
+        known: Counter[str] = Counter()
+        for waiting, one in zip(batch, results, strict=True):
+            if isinstance(one, Appended) and one.known:
+                known[waiting.entry.notification.source] += one.known
+        new = [one.events for one in results if isinstance(one, Appended)]
+        self._log.meters.append(new, known=known, size=len(batch), took=took)
 
     def _append(self, entries: Sequence[Entry]) -> list[Result]:
         try:

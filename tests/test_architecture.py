@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
     1: "alerts bell bodies breaker clock config crew errors events filters gate kind lane layers"
-    " lending masks options paths periodic plugin_settings progress reach replay_states rests room"
-    " schema secrets slots threads turns",
+    " lending masks meters options paths periodic plugin_settings progress reach replay_states"
+    " rests room schema secrets slots threads turns",
     2: "announcements audit bulk candidates cloud coreapp dedicated dedupe dependents dialects"
     " exchanges fresh_tables guard head letters listening migrate outgoing outlet pages periods"
     " plugin_tables postgresql reparse_plan retry rows sources sqlite store tiling tls transports"
@@ -24,7 +24,7 @@ FLOORS = {
     " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
     " roster shares status stored unowned wakeups writer",
     5: "appending calls control declarations doctor extensions failures faults host lifecycle"
-    " loading problems receiver standstill subscriptions uploads",
+    " loading problems prometheus receiver standstill subscriptions uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
     " rebuilds replay replay_handle retries shadow verdicts watch",
     7: "app",
@@ -168,6 +168,17 @@ def test_plugins_stay_below_the_application() -> None:
     ]
 
     assert reached == []
+
+
+def test_metrics_have_one_exporter() -> None:
+    """The core counts without prometheus-client, which an extra brings."""
+    exporters = [
+        name
+        for name in HOUSE
+        if any(imported.split(".")[0] == "prometheus_client" for imported in imports_of(name))
+    ]
+
+    assert exporters == ["router.prometheus"]
 
 
 def test_revisions_are_frozen() -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Connection, event, select, update
 from sqlalchemy.pool import PoolProxiedConnection
 
+from router.errors import Unavailable
 from router.lane import LeaseLost
 from router.lanes import Lanes
 from router.ledger import PATIENCE, Counts, Ledger
@@ -32,12 +33,14 @@ class Desk:
     Attributes:
         slept: The seconds that the ledger has slept each time.
         told: The counts that were told to the tally, done and failed.
+        heard: What was said to be on record, by outcome.
         commits: How many transactions were committed.
     """
 
     def __init__(self, store: Store, storage: ThreadPoolExecutor) -> None:
         self.slept: list[float] = []
         self.told: list[tuple[int, int]] = []
+        self.heard: list[Mapping[str, int]] = []
         self.commits = 0
         self.on_sleep: Callable[[], None] = lambda: None
         self._store = store
@@ -60,6 +63,7 @@ class Desk:
             storage=self._storage,
             sleep=self._sleep,
             tally=self._tally,
+            tell=self.heard.append,
         )
 
     def give_back(self, ledger: Ledger) -> None:
@@ -335,6 +339,26 @@ def test_what_a_statement_tells_is_counted(desk: Desk) -> None:
     ledger.count([DONE])
     asyncio.run(ledger.write(lambda _: DONE, lambda _: FAILED, lambda _: None))
     assert desk.told == [(2, 1)]
+    assert desk.heard == [{"done": 2, "failed": 1}]
+
+
+def test_only_what_is_on_record_is_told(desk: Desk) -> None:
+    """A transaction that came to nothing is not told; where it is tried again, that is, once."""
+    ledger = desk.open()
+
+    def record(_: Connection) -> Count:
+        if not desk.slept:
+            raise Unavailable("not now")
+        assert desk.heard == []
+        return "message", "done"
+
+    asyncio.run(ledger.write(record))
+    assert (desk.slept, desk.heard) == ([PATIENCE], [{"done": 1}])
+    asyncio.run(ledger.write(lambda _: None))
+    desk.take_away()
+    with pytest.raises(LeaseLost):
+        asyncio.run(ledger.write(lambda _: DONE))
+    assert desk.heard == [{"done": 1}]
 
 
 def test_what_becomes_true_with_a_transaction_is_noted_in_it(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from router.app import Router
 from router.cli import reload
+from router.cli.metrics import Place, showing, with_metrics
 from router.cli.settings import plugins_dir, with_config
 from router.cli.tls import with_tls
 from router.config import Config
@@ -38,6 +39,7 @@ or see a router at work first: router demo"""
 @click.option("--host", default="127.0.0.1", envvar="ROUTER_HOST", show_default=True)
 @click.option("--port", default=8000, envvar="ROUTER_PORT", show_default=True, type=int)
 @click.option("--no-worker", is_flag=True, help="Only receive; handlers run in `router worker`.")
+@with_metrics
 @reload.option
 @with_tls
 @plugins_dir
@@ -48,6 +50,7 @@ def serve(
     host: str,
     port: int,
     no_worker: bool,
+    metrics: Place | None,
     is_reloading: bool,
     tls: ServerTls | None,
 ) -> None:
@@ -59,21 +62,24 @@ def serve(
     if not found.sources:
         raise ConfigError(ADVICE.format(where=found.file or "The configuration"))
     router = Router.from_settings(found, delivers=not no_worker)
-    run(receive(router, host=host, port=port, tls=tls, names=list(found.sources)))
+    with showing(router, metrics):
+        run(receive(router, host=host, port=port, tls=tls, names=list(found.sources)))
 
 
 @click.command()
+@with_metrics
 @reload.option
 @plugins_dir
 @with_config
-def worker(found: Config, *, is_reloading: bool) -> None:
+def worker(found: Config, *, metrics: Place | None, is_reloading: bool) -> None:
     """Deliver events to the plugins, without receiving any."""
     configure_logging()
     if is_reloading:
         reload.reload(found)
         return
     router = Router.from_settings(found, receives=False)
-    run(deliver(router))
+    with showing(router, metrics):
+        run(deliver(router))
 
 
 def find_port(host: str) -> int:
