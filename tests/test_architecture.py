@@ -13,20 +13,20 @@ ROOT = Path(__file__).parents[1]
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
     1: "alerts bell bodies breaker clock config crew errors events filters gate kind lane layers"
-    " lending masks options paths periodic plugin_settings progress reach replay_states rests room"
-    " schema secrets slots threads turns",
-    2: "announcements audit bulk candidates cloud coreapp dedicated dedupe dependents dialects"
-    " exchanges fresh_tables guard head letters listening migrate outgoing outlet pages periods"
-    " plugin_tables postgresql reparse_plan retry rows sources sqlite store tiling tls transports"
-    " verification",
+    " lending masks options paths periodic plugin_settings progress reach replay_states rests"
+    " room schema secrets slots threads turns",
+    2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
+    " dialects exchanges fresh_tables guard head letters listening migrate outgoing outlet pages"
+    " periods plugin_tables postgresql reparse_plan retry rows sources sqlite store tiling tls"
+    " transports verification",
     3: "context hookspecs log tail",
-    4: "agenda backlog claims dead fates fence handlers intents lanes ledger parking rebuild_record"
-    " replay_counts replay_lanes replay_plan replay_record replay_runs reparsing rest retention"
-    " roster shares status stored unowned wakeups writer",
+    4: "agenda backlog claims copies dead fates fence handlers intents lanes ledger parking"
+    " rebuild_record replay_counts replay_lanes replay_plan replay_record replay_runs reparsing"
+    " rest retention roster shares status stored unowned wakeups writer",
     5: "appending calls control declarations doctor extensions failures faults host lifecycle"
     " loading problems receiver standstill subscriptions",
-    6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
-    " rebuilds replay replay_handle retries verdicts watch",
+    6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening"
+    " queues rebuilds replay replay_handle retries verdicts watch",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }
