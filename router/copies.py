@@ -79,7 +79,7 @@ class Copy:
         Raises:
             CopyError: Somebody works on the source or has changed it meanwhile, or the target holds
                 something else. What was copied stays for the next time.
-            SchemaError: One of the two is not at this version.
+            SchemaError: One of the two is not at this version, or another copy came first.
         """
         self._source.require_current()
         self._require_rest()
@@ -185,6 +185,7 @@ class Copy:
     def _put(self, table: Table, chunk: Chunk) -> None:
         try:
             with self._target.writing() as connection:
+                migrate.require_unfinished(connection, self._target.tables)
                 put(connection, table, chunk)
         except DBAPIError as error:
             raise CopyError(
@@ -193,13 +194,8 @@ class Copy:
             ) from error
 
     def _compare(self, here: Table, there: Table) -> Sum:
-        ours, theirs = (
-            sum_up(read_chunks(store, table, change=change))
-            for store, table, change in (
-                (self._source, here, self._change_of(here)),
-                (self._target, there, None),
-            )
-        )
+        ours = sum_up(read_chunks(self._source, here, change=self._change_of(here)))
+        theirs = sum_up(read_chunks(self._target, there))
         if ours != theirs:
             raise self._changed(
                 f"table {here.name} has {ours.rows} rows, and {theirs.rows} were copied"
@@ -222,7 +218,9 @@ class Copy:
         """Let the target be a log, in one transaction."""
         target = self._target.tables
         position: int = head["position"]
+        rows = {name: one.rows for name, one in sums.items()}
         with self._target.writing() as connection:
+            migrate.require_unfinished(connection, target)
             connection.execute(insert(target.head).values(**head))
             for _, table in self._pairs:
                 number_on(connection, table)
@@ -232,10 +230,7 @@ class Copy:
                 actor=by,
                 action="db copy",
                 target=migrate.describe(self._source.engine),
-                detail={
-                    "position": position,
-                    "rows": {name: one.rows for name, one in sums.items()},
-                },
+                detail={"position": position, "rows": rows},
             )
             migrate.mark_unfinished(connection, target, is_unfinished=False)
         return Copied(position, sums)

@@ -185,6 +185,25 @@ def test_it_goes_on(source: Store, target: Store, table: str) -> None:
     target.require_current()
 
 
+@pytest.mark.parametrize("step", [(COPYING, "notification"), (COMPARING, "audit")])
+def test_of_two_copies_at_once_one_comes_to_its_end(
+    source: Store, target: Store, step: tuple[str, str]
+) -> None:
+    """The other one changes nothing any more, whatever the target has taken by then."""
+    added: list[int] = []
+
+    def tell(what: str, name: str, rows: int) -> None:
+        if (what, name) == step and not added:
+            copy(source, target)
+            added.extend(append_messages(EventLog(target), ["eve"]))
+
+    with pytest.raises((SchemaError, CopyError)):
+        copy(source, target, tell=tell)
+
+    assert EventLog(target).find("16").subject == ":eve"
+    target.require_current()
+
+
 def test_a_part_of_another_log_is_not_gone_on_with(source: Store, target: Store) -> None:
     """The events tell whose beginning it is."""
     cut_short(source, target)
