@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from router import migrate, plugin_tables
 from router.cli import output
+from router.cli.copying import copy
 from router.cli.prune import prune
 from router.cli.settings import load_host, open_store, plugins_dir, with_config
 from router.config import Config
@@ -19,7 +20,7 @@ from router.store import Store
 
 @click.group()
 def db() -> None:
-    """Set up and check the tables, and prune the log."""
+    """Set up and check the tables, prune the log, and move it."""
 
 
 @db.command()
@@ -100,6 +101,7 @@ def sql(found: Config, *, dialect: str | None) -> None:
     host.require_sound()
 
 
+db.add_command(copy)
 db.add_command(prune)
 
 
