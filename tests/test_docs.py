@@ -1,6 +1,7 @@
 """The how-to pages keep their word: what they show is what the router takes."""
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -29,7 +30,9 @@ def of_kind(*kinds: str) -> pytest.MarkDecorator:
 
 def test_every_block_is_of_a_kind_that_is_tried() -> None:
     """There are pages, and nothing in them is left out below or in `test_docs_*`."""
-    assert {block.values[0] for block in BLOCKS} == {"toml", "python", "console", "sql", "yaml"}
+    assert {block.values[0] for block in BLOCKS} == {
+        *("toml", "python", "console", "sql", "yaml", "json")
+    }
 
 
 @of_kind("console")
@@ -52,6 +55,12 @@ def test_plugins_load(kind: str, text: str, tmp_path: Path) -> None:
     if "@hookimpl" in text:
         (tmp_path / "crm.py").write_text(text, encoding="utf-8")
         Host.load(directories=[tmp_path], entry_points=()).require_sound()
+
+
+@of_kind("json")
+def test_bodies_are_json(kind: str, text: str) -> None:
+    """What is shown of a body can be read."""
+    json.loads(text)
 
 
 @of_kind("toml")
