@@ -19,7 +19,7 @@ from router.threads import carry_out
 T = TypeVar("T")
 Work = Callable[[], None]
 
-PATIENCE = 0.001  # seconds in which every thread at work should have ended a piece
+PATIENCE = 0.001  # seconds
 
 
 class Crew:
@@ -28,10 +28,12 @@ class Crew:
     Args:
         limit: How many threads at most; each is started when it is first needed.
         name: What their names begin with.
+        patience: Seconds in which every thread at work should have ended a piece.
     """
 
-    def __init__(self, limit: int, *, name: str) -> None:
+    def __init__(self, limit: int, *, name: str, patience: float = PATIENCE) -> None:
         self._limit = limit
+        self._patience = patience
         self._name = name
         self._line: deque[Work] = deque()
         self._changed = threading.Condition()
@@ -57,7 +59,7 @@ class Crew:
             self._call_in(1)
         if self._watching is None:
             self._ended_before = self._ended
-            self._watching = asyncio.get_running_loop().call_later(PATIENCE, self._watch)
+            self._watching = asyncio.get_running_loop().call_later(self._patience, self._watch)
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
         """Run ``call`` before all that waits, and return what will be its result.
@@ -95,7 +97,7 @@ class Crew:
             self._call_in(at_work)
         elif not at_work:
             self._call_in(1)
-        self._watching = asyncio.get_running_loop().call_later(PATIENCE, self._watch)
+        self._watching = asyncio.get_running_loop().call_later(self._patience, self._watch)
 
     def _call_in(self, count: int) -> None:
         with self._changed:

@@ -21,6 +21,14 @@ def crew() -> Iterator[Crew]:
     crew.close()
 
 
+@pytest.fixture
+def large_crew() -> Iterator[Crew]:
+    """A crew of at most 64, patient enough for a busy machine."""
+    crew = Crew(64, name=NAME, patience=0.05)
+    yield crew
+    crew.close()
+
+
 def count_threads() -> int:
     """How many of the crews' threads there are."""
     return sum(1 for thread in threading.enumerate() if thread.name.startswith(NAME))
@@ -35,25 +43,23 @@ def _no_thread_is_left() -> Iterator[None]:
 
 @pytest.mark.parametrize("parts", [1, 200])
 @in_loop
-async def test_work_that_gets_on_calls_in_nobody(parts: int) -> None:
+async def test_work_that_gets_on_calls_in_nobody(large_crew: Crew, parts: int) -> None:
     """However much there is of it: more threads would only stand in each other's way.
 
     A busy machine may hold up the first thread now and then; that makes a few, not all.
     """
-    crew = Crew(64, name=NAME)
     done: list[int] = []
 
     def work(number: int) -> None:
         for _ in range(parts):
             sum(range(5_000))
-            crew.count_one()
+            large_crew.count_one()
         done.append(number)
 
     for number in range(4_000 // parts):
-        crew.add(lambda number=number: work(number))  # type: ignore[misc]
+        large_crew.add(lambda number=number: work(number))  # type: ignore[misc]
     await until(lambda: len(done) == 4_000 // parts)
     assert count_threads() <= 4
-    crew.close()
 
 
 @in_loop
@@ -91,13 +97,12 @@ async def test_no_thread_is_called_in_before_anybody_looks(crew: Crew) -> None:
 
 
 @in_loop
-async def test_a_thread_that_is_idle_is_used_again() -> None:
+async def test_a_thread_that_is_idle_is_used_again(large_crew: Crew) -> None:
     """Work that comes one by one needs hardly more than one thread."""
-    crew = Crew(64, name=NAME)
     for number in range(100):
-        assert await asyncio.wrap_future(crew.submit(lambda: number)) == number  # noqa: B023
+        done = large_crew.submit(lambda: number)  # noqa: B023
+        assert await asyncio.wrap_future(done) == number
     assert count_threads() <= 8
-    crew.close()
 
 
 @in_loop
