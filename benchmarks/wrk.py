@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NotRequired, TypedDict, Unpack
 
 import msgspec
 
@@ -39,6 +40,18 @@ class Load(msgspec.Struct, frozen=True):
     def rate(self) -> float:
         """Notifications answered a second."""
         return self.requests / self.micros * 1e6
+
+
+class Chosen(TypedDict):
+    """What is chosen of a load; see `write_command`."""
+
+    connections: int
+    seconds: int
+    run: str
+    secret: NotRequired[str]
+    rate: NotRequired[int]
+    padding: NotRequired[int]
+    marked: NotRequired[bool]
 
 
 def require_wrk() -> None:
@@ -91,28 +104,9 @@ def read_output(output: str) -> Load:
     return Load(requests, micros, p50 / 1e3, p99 / 1e3, errors, late)
 
 
-def load(
-    port: int,
-    *,
-    connections: int,
-    seconds: int,
-    run: str,
-    secret: str = "",
-    rate: int = 0,
-    padding: int = 0,
-    marked: bool = False,
-) -> Load:
+def load(port: int, **chosen: Unpack[Chosen]) -> Load:
     """Load a server and wait until that is over; see `write_command`."""
-    command = write_command(
-        port,
-        connections=connections,
-        seconds=seconds,
-        run=run,
-        secret=secret,
-        rate=rate,
-        padding=padding,
-        marked=marked,
-    )
+    command, seconds = write_command(port, **chosen), chosen["seconds"]
     before = read_children_cpu()
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=seconds + GRACE

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from router.events import Event, Notification
-from router.rows import make_event, make_notification, select_notifications
+from router.events import Event, Notification, from_micros
 from router.schema import Tables
+
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -76,7 +77,7 @@ class Pages:
             notification = found.get(row[-1])
             if notification is None:  # not this body, so none behind it, lest one be left out
                 break
-            events.append(make_event(row, notification))
+            events.append(_make_event(row, notification))
         return events, len(events) == len(rows)
 
     def _read_notifications(
@@ -110,3 +111,32 @@ def _fit(ids: Sequence[int], sizes: dict[int, int], *, max_bytes: int) -> list[i
         fitting.append(one)
         total += sizes[one]
     return fitting
+
+
+def _make_event(row: Row[*tuple[Any, ...]], notification: Notification) -> Event:
+    """Return the event of a row, by place, which is the quickest."""
+    position, id_, type_, subtype, channel, subject, external_id, occurred_at, path, _ = row
+    return Event(
+        position,
+        id_,
+        type_,
+        subtype,
+        channel,
+        subject,
+        external_id,
+        None if occurred_at is None else from_micros(occurred_at),
+        path,
+        notification,
+    )
+
+
+def select_notifications(tables: Tables) -> Select[int, str, int, str, bytes]:
+    """Return the query whose rows `make_notification` takes."""
+    table = tables.notification.c
+    return select(table.id, table.source, table.received_at, table.headers, table.body)
+
+
+def make_notification(row: Row[int, str, int, str, bytes]) -> Notification:
+    """Return the notification of a row."""
+    id_, source, received_at, headers, body = row
+    return Notification(source, from_micros(received_at), _decode_headers(headers), body, id_)

@@ -1,12 +1,11 @@
-"""How entries become rows of the log, and rows become events again."""
+"""How entries become rows of the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Row, Select, select
 
 from router import bodies, paths
 from router.bulk import Values
@@ -18,15 +17,12 @@ from router.events import (
     Event,
     Notification,
     as_micros,
-    from_micros,
     key_of,
     make_ids,
     shard_of,
 )
-from router.schema import Tables
 
 MAX_SUBJECT = 2_000  # bytes in UTF-8: a row of a PostgreSQL index holds 2,704, with other columns
-_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 LIVE = (False, False)  # the last columns of `event`: `reparsed` and `quiet`
 
 
@@ -154,7 +150,7 @@ def number(entries: Sequence[Prepared], *, known: set[bytes], head: int) -> Batc
             kept = _as_kept(entry.notification, id=first)
             batch.notifications.append((first, *entry.row))
             events = tuple(
-                _event(one, kept, position, ids[position - head - 1])
+                make_event(one.draft, kept, position=position, id=ids[position - head - 1])
                 for position, one in enumerate(fresh, first)
             )
             for event, one in zip(events, fresh, strict=True):
@@ -204,9 +200,14 @@ def _as_kept(notification: Notification, *, id: int) -> Notification:  # noqa: A
     )
 
 
-def _event(found: Found, notification: Notification, position: int, id: str) -> Event:  # noqa: A002
-    """Return the event as the log will give it back."""
-    draft = found.draft
+def make_event(
+    draft: Draft,
+    notification: Notification,
+    *,
+    position: int,
+    id: str,  # noqa: A002
+) -> Event:
+    """Return ``draft`` as the log gives it back, once it stands at ``position``."""
     return Event(
         position=position,
         id=id,
@@ -223,32 +224,3 @@ def _event(found: Found, notification: Notification, position: int, id: str) -> 
 
 def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-
-
-def make_event(row: Row[*tuple[Any, ...]], notification: Notification) -> Event:
-    """Return the event of a row that `router.pages` selects; by place, which is the quickest."""
-    position, id_, type_, subtype, channel, subject, external_id, occurred_at, path, _ = row
-    return Event(
-        position,
-        id_,
-        type_,
-        subtype,
-        channel,
-        subject,
-        external_id,
-        None if occurred_at is None else from_micros(occurred_at),
-        path,
-        notification,
-    )
-
-
-def select_notifications(tables: Tables) -> Select[int, str, int, str, bytes]:
-    """Return the query whose rows `make_notification` takes."""
-    table = tables.notification.c
-    return select(table.id, table.source, table.received_at, table.headers, table.body)
-
-
-def make_notification(row: Row[int, str, int, str, bytes]) -> Notification:
-    """Return the notification of a row."""
-    id_, source, received_at, headers, body = row
-    return Notification(source, from_micros(received_at), _decode_headers(headers), body, id_)

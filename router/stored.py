@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from router.events import Notification
+from router.pages import make_notification, select_notifications
 from router.periods import find_notifications
-from router.rows import make_notification, select_notifications
 from router.store import Store
 
 PAGE = 500  # notifications

@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from router.events import EVENT_TYPES, Event, EventType, Notification, from_micros, make_ids
 from router.plugins.whatsapp.split import split
+from router.rows import make_event
 from router.testing import notifications as made
 from router.testing.notifications import SHAPES, Shape
 from router.testing.shop import Mix, Shop
@@ -93,18 +94,8 @@ def events(
     (draft,) = split(body, channel="+15550001122")
     position = draw(st.integers(1, 2**40 - 1))
     received_at = from_micros(START * 1_000_000 + draw(st.integers(0, 10**12)))
-    return Event(
-        position=position,
-        id=make_ids(position, 1)[0],
-        type=draft.type,
-        subtype=draft.subtype,
-        channel=draft.channel,
-        subject=draft.subject,
-        external_id=draft.external_id,
-        occurred_at=draft.occurred_at,
-        path=draft.path,
-        notification=Notification("whatsapp", received_at, {}, body, position),
-    )
+    notification = Notification("whatsapp", received_at, {}, body, position)
+    return make_event(draft, notification, position=position, id=make_ids(position, 1)[0])
 
 
 @st.composite

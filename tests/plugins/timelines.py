@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select
 
-from router.events import Draft, Event, Notification, make_ids
+from router.events import Event, Notification, make_ids
 from router.plugins import timeline
 from router.plugins.timeline.model import MESSAGES, STEPS
 from router.plugins.whatsapp.split import split
+from router.rows import make_event
 from tests import samples
 
 RECEIVED = datetime(2026, 9, 21, 14, 30, tzinfo=UTC)
@@ -27,23 +28,11 @@ def make_events(body: bytes, *, channel: str = "") -> list[Event]:
     """Return the events in a body of WhatsApp's, as the log would hold them."""
     notification = Notification("wa", RECEIVED, {}, body)
     drafts = split(body, channel=channel)
-    return [make_event(draft, notification, at) for at, draft in enumerate(drafts, start=1)]
-
-
-def make_event(draft: Draft, notification: Notification, position: int) -> Event:
-    """Return a draft as the event at this position."""
-    return Event(
-        position=position,
-        id=make_ids(position, 1)[0],
-        type=draft.type,
-        subtype=draft.subtype,
-        channel=draft.channel,
-        subject=draft.subject,
-        external_id=draft.external_id,
-        occurred_at=draft.occurred_at,
-        path=draft.path,
-        notification=notification,
-    )
+    ids = make_ids(1, len(drafts))
+    return [
+        make_event(draft, notification, position=at, id=id_)
+        for at, (draft, id_) in enumerate(zip(drafts, ids, strict=True), start=1)
+    ]
 
 
 def statuses(*elements: object) -> list[Event]:
