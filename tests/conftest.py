@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from router import postgresql
 from router.log import EventLog
 from router.options import Options
 from router.store import Store
@@ -17,6 +18,7 @@ from router.subscriptions import Subscription
 from tests import databases
 from tests.bench import Bench, MakeBench
 from tests.clusters import Server, find_memory
+from tests.contention.standstill import SECONDS
 from tests.workshop import MakeWorkshop, Workshop
 
 # What a commit asks of a disk takes as long as a test. That it is asked for is tested by itself.
@@ -88,8 +90,10 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """A PostgreSQL server to make databases on."""
-    with databases.find_server() as server:
+    """A PostgreSQL server to make databases on, whose clients may be as slow as a busy machine."""
+    with databases.find_server() as server, pytest.MonkeyPatch.context() as patch:
+        for limit in ("APPEND_LOCK", "APPEND_IDLE", "OTHER_LOCK", "OTHER_IDLE", "STATEMENT"):
+            patch.setattr(postgresql, limit, 2 * SECONDS)
         yield server
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 PAUSE = 0.003  # seconds between two looks
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
     """Return as soon as ``condition`` holds.
 
     Raises:

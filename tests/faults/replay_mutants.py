@@ -8,7 +8,7 @@ REPLAYS = "tests/properties/test_replay.py"
 
 MUTANTS: Mapping[str, Mutant] = {
     "replay moves the live checkpoint on": Mutant(
-        f"{REPLAYS}::test_a_cancelled_replay_is_heard_of_no_more",
+        f"{REPLAYS}::test_a_replay_gives_what_live_delivery_gave",
         [
             Change(
                 "replay_lanes.py",
