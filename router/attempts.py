@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import msgspec
 
 from router.batches import Attempt, Batch, Ended
+from router.calls import Call
 from router.events import Event, Replaying
 from router.failures import Failed
 from router.ledger import Ledger, Statement
@@ -82,13 +83,40 @@ class Attempts:
         key = self.key(event)
         with ExitStack() as stack:
             if self._room is not None:
-                await self._wait(self._room.acquire())
-                stack.callback(self._room.release)
+                await self._wait(self._room.take())
+                stack.callback(self._room.give_back)
             await self.wait_for_turn(key)
             stack.callback(self.turns.give_back, key)
             await self._begin(begin)
             give_back = stack.pop_all().close
         return await self.caller.call(self.tell(event), attempt=number, on_return=give_back)
+
+    def begin(self, event: Event, *, on_end: Callable[[Call], None]) -> Call | None:
+        """Call the async handler of ``event`` for the first time, if nothing is to be waited for.
+
+        Args:
+            event: The event.
+            on_end: Called when the handler has returned, and is to `end` it.
+
+        Returns:
+            The call, which has its turn until it ends; None where nothing was begun.
+        """
+        if self._is_stopped or self.pace.is_limited or not self.caller.is_async(event):
+            return None
+        if self._room is not None and not self._room.try_take():
+            return None
+        if self.turns.try_take(self.key(event)):
+            return self.caller.begin(self.tell(event), on_end=on_end)
+        if self._room is not None:
+            self._room.give_back()
+        return None
+
+    def end(self, call: Call) -> Failed | None:
+        """Give back the turn of ``call``, which has ended, and return how it failed, or None."""
+        self.turns.give_back(self.key(call.event))
+        if self._room is not None:
+            self._room.give_back()
+        return self.caller.conclude(call)
 
     async def call_within(
         self, attempts: Sequence[Attempt], *, begin: Statement | None = None

@@ -1,5 +1,6 @@
 """Calls of async handlers, each in a task of its own, and which of them a thread is in."""
 
+import asyncio
 from types import FrameType
 
 import msgspec
@@ -23,6 +24,69 @@ class Place(msgspec.Struct, frozen=True):
     hook: str
     file: str
     line: int
+
+
+class Call:
+    """A call of an async handler.
+
+    Attributes:
+        event: What it is called with.
+        context: What it knows of the call.
+        started: When, in seconds since 1970.
+        task: In which it runs: what a handler does to that harms no other.
+        is_late: Whether it was cancelled since its time was over.
+    """
+
+    __slots__ = ("context", "event", "is_late", "started", "task")
+
+    task: asyncio.Task[BaseException | None]
+
+    def __init__(self, event: Event, context: Context, *, started: float) -> None:
+        self.event = event
+        self.context = context
+        self.started = started
+        self.is_late = False
+
+    def find_error(self) -> BaseException | None:
+        """Return what it has raised, once it has ended; None where nothing."""
+        return asyncio.CancelledError() if self.task.cancelled() else self.task.result()
+
+
+class Deadlines:
+    """Cancels calls when their time is over: one timer for all, since all of them have as long.
+
+    To arm one for each call, and disarm it, takes as long as a call.
+
+    Args:
+        seconds: That a call may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends: dict[Call, float] = {}  # in their order
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, call: Call) -> None:
+        """Cancel ``call``, which begins now, when its time is over."""
+        loop = call.task.get_loop()
+        end = self._ends[call] = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(end, self._look, loop)
+
+    def forget(self, call: Call) -> None:
+        """Note that ``call`` has ended."""
+        self._ends.pop(call, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        while self._ends:
+            call, end = next(iter(self._ends.items()))
+            if end > loop.time():
+                self._timer = loop.call_at(end, self._look, loop)
+                return
+            del self._ends[call]
+            call.is_late = True
+            call.task.cancel()
 
 
 async def catch(

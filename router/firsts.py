@@ -63,10 +63,14 @@ class Firsts:
         failed = await self._attempts.call(event, number=1)
         if failed is not None:
             return await self.keep(event, failed, is_behind=is_behind)
+        self.accept(event, is_behind=is_behind)
+        return False
+
+    def accept(self, event: Event, *, is_behind: bool = False) -> None:
+        """Note that the first attempt has succeeded."""
         self.note(event, is_behind=is_behind)
         self._ledger.count(((event.type, "done"),))
         self._verdicts.accept()
-        return False
 
     async def deliver_together(
         self, events: Sequence[Event], *, is_behind: bool = False

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from router.attempts import Attempts
 from router.breaker import Breaker
+from router.calls import Call
 from router.events import Event
+from router.failures import Failed
 from router.firsts import Firsts
 from router.ledger import Ledger
-from router.slots import Slots
+from router.slots import Begun, Slots
 
 LEAST, MOST = 8, 500  # events that a transaction is offered
 
@@ -37,11 +39,22 @@ class Queue(Protocol):
         """Make no attempt any more; what has not begun is left to the lane's next owner."""
 
 
+class AsyncLine:
+    """The events of one key that wait, and whether the first is tried though nothing new is."""
+
+    __slots__ = ("events", "is_probe", "key")
+
+    def __init__(self, key: str, event: Event) -> None:
+        self.key = key
+        self.events = deque((event,))
+        self.is_probe = False
+
+
 class AsyncQueue:
-    """The queue of a plugin with async handlers: a task for each subject that is at work.
+    """The queue of a plugin with async handlers: a call after the other for each subject.
 
     Args:
-        slots: Where the tasks find their place.
+        slots: Where the calls find their place.
     """
 
     def __init__(
@@ -58,8 +71,8 @@ class AsyncQueue:
         self._slots = slots
         self._ledger = ledger
         self._breaker = breaker
-        self._lines: dict[str, deque[Event]] = {}
-        self._halted: list[str] = []
+        self._lines: dict[str, AsyncLine] = {}
+        self._halted: list[AsyncLine] = []
 
     @property
     def is_empty(self) -> bool:
@@ -76,40 +89,72 @@ class AsyncQueue:
         key = self._attempts.key(event)
         line = self._lines.get(key)
         if line is None:
-            self._lines[key] = deque((event,))
-            self._begin(key)
+            line = self._lines[key] = AsyncLine(key, event)
+            self._begin(line)
         else:
-            line.append(event)
+            line.events.append(event)
 
     def resume(self, *, most: int | None = None) -> None:
         """Go on with what was halted."""
         halted, self._halted = self._halted[:most], self._halted[len(self._halted[:most]) :]
-        for key in halted:
-            self._slots.add(partial(self._run, key, is_probe=most is not None))
+        for line in halted:
+            line.is_probe = most is not None
+            self._begin(line)
 
     def stop(self) -> None:
         """The slots are closed by their owner; nothing else is to be done."""
 
-    def _begin(self, key: str) -> None:
-        if self._breaker.is_open:
-            self._halted.append(key)
+    def _begin(self, line: AsyncLine) -> None:
+        if self._breaker.is_open and not line.is_probe:
+            self._halted.append(line)
         else:
-            self._slots.add(partial(self._run, key))
+            self._slots.add(partial(self._start, line))
 
-    async def _run(self, key: str, *, is_probe: bool = False) -> None:
-        """Hand over the events that wait under ``key``, until there are none or one fails."""
-        line = self._lines[key]
-        while line:
-            if self._slots.is_closed:
-                return  # the rest stays unsettled: the next owner takes it up
-            if self._breaker.is_open and not is_probe:
-                self._halted.append(key)
-                return
-            is_probe = False
-            if await self._firsts.deliver(line.popleft()):
-                settle_all(line, self._ledger)
-                line.clear()
-        del self._lines[key]
+    def _start(self, line: AsyncLine) -> Begun:
+        """Hand over the first event of ``line``, at once if nothing is to be waited for."""
+        if self._breaker.is_open and not line.is_probe:
+            self._halted.append(line)
+            return None
+        line.is_probe = False
+        event = line.events.popleft()
+        call = self._attempts.begin(event, on_end=self._end)
+        return self._deliver(line, event) if call is None else call.task
+
+    async def _deliver(self, line: AsyncLine, event: Event) -> None:
+        """Hand over an event in its turn."""
+        self._go_on(line, must_wait=await self._firsts.deliver(event))
+
+    def _end(self, call: Call) -> None:
+        error: Exception | None = None
+        try:
+            self._conclude(call)
+        except Exception as found:  # nobody waits for this: the delivery has to hear of it
+            error = found
+        self._slots.leave(call.task, error=error)
+
+    def _conclude(self, call: Call) -> None:
+        failed = self._attempts.end(call)
+        if self._slots.is_cut:
+            return  # it stays unsettled: the next owner takes it up
+        event = call.event
+        line = self._lines[self._attempts.key(event)]
+        if failed is None:
+            self._firsts.accept(event)
+            self._go_on(line, must_wait=False)
+        else:
+            self._slots.finish(partial(self._keep, line, event, failed))
+
+    async def _keep(self, line: AsyncLine, event: Event, failed: Failed) -> None:
+        self._go_on(line, must_wait=await self._firsts.keep(event, failed))
+
+    def _go_on(self, line: AsyncLine, *, must_wait: bool) -> None:
+        if must_wait:
+            settle_all(line.events, self._ledger)
+            line.events.clear()
+        if not line.events:
+            del self._lines[line.key]
+        else:
+            self._begin(line)
 
 
 class BatchQueue:

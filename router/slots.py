@@ -3,12 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from typing import Any
 
-Work = Callable[[], Coroutine[None, None, None]]
+Begun = Coroutine[None, None, None] | asyncio.Task[Any] | None
+Work = Callable[[], Begun]
 
 
 class Slots:
     """Runs work as slots become free, in the order in which it came.
+
+    Work that turns out to be a task already, the call of a handler, only has its place here: who
+    made it sees to what comes of it, and says when it leaves. There may be none, too.
 
     Args:
         limit: How many at a time.
@@ -24,6 +29,7 @@ class Slots:
         self._on_change = on_change
         self._line: deque[Work] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._guests: set[asyncio.Task[Any]] = set()  # that others have made
         self.is_closed = False
         self.is_cut = False
         self._error: BaseException | None = None
@@ -37,6 +43,13 @@ class Slots:
         """Run ``work`` at once, even when closed: it is the end of something that has begun."""
         self._start(work)
 
+    def leave(self, guest: asyncio.Task[Any], *, error: Exception | None = None) -> None:
+        """Note that a task which somebody else has made has ended, or what went wrong in that."""
+        self._guests.discard(guest)
+        self._error = self._error or error
+        self._fill()
+        self._on_change()
+
     def close(self) -> None:
         """Begin nothing any more."""
         self.is_closed = True
@@ -45,13 +58,15 @@ class Slots:
         """Begin nothing any more, and cancel what is under way."""
         self.close()
         self.is_cut = True
-        for task in self._tasks:
+        for task in self._tasks | self._guests:
             task.cancel()
+        self._guests.clear()  # whoever made them waits for them, or does not
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way or, while the slots are open, in line."""
-        return not self._tasks and (self.is_closed or not self._line)
+        is_free = not (self._tasks or self._guests)
+        return is_free and (self.is_closed or not self._line)
 
     def raise_error(self) -> None:
         """Raise what the first failing work raised, if any did."""
@@ -59,13 +74,19 @@ class Slots:
             raise self._error
 
     def _fill(self) -> None:
-        while self._line and len(self._tasks) < self._limit and not self.is_closed:
+        while self._line and not self.is_closed:
+            if len(self._tasks) + len(self._guests) >= self._limit:
+                return
             self._start(self._line.popleft())
 
     def _start(self, work: Work) -> None:
-        task = asyncio.get_running_loop().create_task(work())
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
+        begun = work()
+        if isinstance(begun, asyncio.Task):
+            self._guests.add(begun)
+        elif begun is not None:
+            task = asyncio.get_running_loop().create_task(begun)
+            self._tasks.add(task)
+            task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 from sqlalchemy import Connection, MetaData
 
-from router.calls import catch
+from router.calls import Call, Deadlines, catch
 from router.context import AsyncContext, Context
 from router.crew import Crew
 from router.errors import Unavailable
@@ -24,6 +24,7 @@ from router.log import EventLog
 from router.options import Options
 from router.outlet import Outlet
 from router.retry import Reject
+from router.turns import Places
 
 NO_CONTEXT = cast("Context", None)  # for handlers that do not ask: it costs as much as their call
 
@@ -121,7 +122,8 @@ class Caller:
         most = concurrency or options.concurrency
         self.concurrency = 1 if subscription.is_transactional else most
         self.crew = Crew(limit, name=f"router-{subscription.name}")
-        self.room = asyncio.Semaphore(limit)
+        self.room = Places(limit)
+        self._deadlines = Deadlines(options.timeout)
 
     async def call(
         self, event: Event, *, attempt: int, on_return: Callable[[], None] = lambda: None
@@ -138,9 +140,8 @@ class Caller:
             on_return: Called on the loop when the handler has returned, even if that is after a
                 cancellation.
         """
-        handler = self.subscription.handlers.get(event.type)
-        if handler is not None and handler.is_async:
-            return await self._await(handler, event, attempt=attempt, on_return=on_return)
+        if self.is_async(event):
+            return await self._await(event, attempt=attempt, on_return=on_return)
         call = self.crew.submit(partial(self.call_plain, event, attempt=attempt))
         loop = asyncio.get_running_loop()
         call.add_done_callback(lambda _: _tell(loop, on_return))
@@ -207,46 +208,60 @@ class Caller:
         """Let go of the threads; one that still runs a handler ends with it."""
         self.crew.close()
 
-    async def _await(
-        self, handler: Handler, event: Event, *, attempt: int, on_return: Callable[[], None]
-    ) -> Failed | None:
-        """Call an async handler, in a task of its own: what it does to that harms no other."""
-        started = self._clock()
-        context = self._make_context(handler, attempt, started)
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        is_late = False
+    def is_async(self, event: Event) -> bool:
+        """Whether there is an async handler for ``event``."""
+        handler = self.subscription.handlers.get(event.type)
+        return handler is not None and handler.is_async
+
+    def begin(self, event: Event, *, attempt: int = 1, on_end: Callable[[Call], None]) -> Call:
+        """Begin a call of an async handler, in a task of its own.
+
+        Args:
+            event: The event.
+            attempt: Which call for it this is.
+            on_end: Called with it, on the loop, when the handler has returned.
+        """
+        handler, started = self.subscription.handlers[event.type], self._clock()
+        call = Call(event, self._make_context(handler, attempt, started), started=started)
+        handling = catch(self.subscription.name, handler, event, call.context)
+        call.task = asyncio.get_running_loop().create_task(handling)
 
         def end(_task: object) -> None:
+            self._deadlines.forget(call)
+            on_end(call)
+
+        call.task.add_done_callback(end)
+        self._deadlines.watch(call)
+        return call
+
+    def conclude(self, call: Call) -> Failed | None:
+        """Return how a call that has ended has failed, or None."""
+        error = call.find_error()
+        if call.is_late:
+            error = TimeoutError(f"the handler took longer than {self._timeout:g} s")
+        failed = None if error is None else self._fail(error, call.started, call.context)
+        self._note(failed, failed.failure.duration if failed else self._clock() - call.started)
+        return failed
+
+    async def _await(
+        self, event: Event, *, attempt: int, on_return: Callable[[], None]
+    ) -> Failed | None:
+        """Call an async handler, and wait for it."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end(_call: Call) -> None:
             on_return()
             if not ended.done():
                 ended.set_result(None)
 
-        def overrun() -> None:
-            nonlocal is_late
-            is_late = True
-            task.cancel()
-
         # Not `asyncio.wait`, which takes longer than all the rest of it.
-        task = loop.create_task(catch(self.subscription.name, handler, event, context))
-        task.add_done_callback(end)
-        timer = loop.call_later(self._timeout, overrun)
+        call = self.begin(event, attempt=attempt, on_end=end)
         try:
             await ended
         except asyncio.CancelledError:
-            task.cancel()
+            call.task.cancel()
             raise
-        finally:
-            timer.cancel()
-        if is_late:
-            error: BaseException | None = TimeoutError(
-                f"the handler took longer than {self._timeout:g} s"
-            )
-        else:
-            error = asyncio.CancelledError() if task.cancelled() else task.result()
-        failed = None if error is None else self._fail(error, started, context)
-        self._note(failed, failed.failure.duration if failed else self._clock() - started)
-        return failed
+        return self.conclude(call)
 
     def _find(self, event: Event) -> Handler:
         handler = self.subscription.handlers.get(event.type)

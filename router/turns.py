@@ -55,6 +55,48 @@ class Turns:
         del self._waiting[subject]
 
 
+class Places:
+    """Places for some calls at a time, handed on in the order in which they are asked for."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now has to wait."""
+        return self._free <= 0
+
+    def try_take(self) -> bool:
+        """Take a place if one is free; whether that was so."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
+    async def take(self) -> None:
+        """Wait for a place."""
+        if self.try_take():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.give_back()  # it was handed over in the moment of the cancellation
+            raise
+
+    def give_back(self) -> None:
+        """Leave a place: the next in line has it."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+        self._free += 1
+
+
 class Pace:
     """Spaces calls evenly.
 

@@ -119,7 +119,7 @@ async def test_who_waits_for_room_may_be_stopped(
     attempts.stop()
     await asyncio.wait(waiting)
     assert all(task.cancelled() for task in waiting)
-    assert shop.caller.room.locked()
+    assert shop.caller.room.is_full
     recorder.let_go(1, 2)
     await asyncio.gather(*underway)
     await asyncio.gather(*call_all(make_attempts(shop), events[2:]))

@@ -36,7 +36,12 @@ def open_shop(
 ) -> tuple[Workshop, AsyncQueue]:
     """Return a workshop for the plugin of this handler, and its queue."""
     shop = make_workshop(make_subscription("crm", options, on_event=recorder.on_event))
-    return shop, AsyncQueue(
+    return shop, make_queue(shop)
+
+
+def make_queue(shop: Workshop) -> AsyncQueue:
+    """Return a queue of the workshop's."""
+    return AsyncQueue(
         attempts=shop.attempts,
         firsts=shop.firsts,
         slots=shop.slots,
@@ -139,6 +144,54 @@ async def test_what_has_not_begun_at_a_stop_stays_unsettled(make_workshop: MakeW
     recorder.let_go(1)
     await until(lambda: shop.slots.is_idle)
     assert (recorder.calls, shop.pending) == ([(1, 1)], [2, 3])
+
+
+@in_loop
+async def test_long_lines_let_others_in(make_workshop: MakeWorkshop) -> None:
+    """A subject of which much waits does not keep a place that others wait for."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder, Options(start="beginning", concurrency=1))
+    add_all(shop, queue, ["ana", "ana", "ana", "ben", "cem"])
+    await until(lambda: len(recorder.handled) == 5)
+    assert recorder.positions == [1, 4, 5, 2, 3]
+
+
+@in_loop
+async def test_calls_that_are_cut_stay_unsettled(make_workshop: MakeWorkshop) -> None:
+    """Even one that succeeds all the same: its delivery is somebody else's by then."""
+    deaf, ended = asyncio.Event(), asyncio.Event()
+
+    async def on_event(event: Event) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await deaf.wait()
+            ended.set()
+
+    shop = make_workshop(make_subscription("crm", EAGER, on_event=on_event))
+    queue = make_queue(shop)
+    add_all(shop, queue, ["ana", "ana"])
+    await asyncio.sleep(0)
+    shop.slots.cancel()
+    assert shop.slots.is_idle
+    deaf.set()
+    await ended.wait()
+    await until(lambda: shop.turns.try_take(":ana"))
+    assert (shop.pending, shop.parked()) == ([1, 2], {})
+
+
+@in_loop
+async def test_what_goes_wrong_at_the_end_of_a_call_ends_the_delivery(
+    make_workshop: MakeWorkshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a call: a lane whose book is in disorder would stand still, unnoticed."""
+    recorder = Recorder()
+    shop, queue = open_shop(make_workshop, recorder)
+    monkeypatch.setattr(shop.ledger, "settle", None)
+    add_all(shop, queue, ["ana"])
+    await until(lambda: shop.slots.is_idle)
+    with pytest.raises(TypeError):
+        shop.slots.raise_error()
 
 
 # Transactional ones.

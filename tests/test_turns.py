@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from router.turns import Turns
+from router.turns import Places, Turns
+from tests.loops import in_loop
 from tests.waiting import until
 
 
@@ -149,3 +150,42 @@ def test_nothing_is_kept_of_subjects_without_a_turn() -> None:
 
     asyncio.run(take_and_give_back())
     assert not turns._waiting
+
+
+@in_loop
+async def test_places_are_handed_on_in_line() -> None:
+    """No more have one than there are; whoever has come first is next."""
+    places, had = Places(2), []
+
+    async def take(name: str) -> None:
+        await places.take()
+        had.append(name)
+
+    assert places.try_take()
+    tasks = [asyncio.ensure_future(take(name)) for name in "abc"]
+    await until(lambda: had == ["a"])
+    assert places.is_full
+    assert not places.try_take()
+    places.give_back()
+    await until(lambda: had == ["a", "b"])
+    places.give_back()
+    await asyncio.gather(*tasks)
+    for _ in range(2):
+        places.give_back()
+    assert [places.try_take() for _ in range(3)] == [True, True, False]
+
+
+@in_loop
+async def test_a_place_that_is_not_wanted_any_more_goes_to_the_next() -> None:
+    """Nobody keeps one whose task was cancelled, before it had it or in that very moment."""
+    places = Places(1)
+    await places.take()
+    gone, lucky, last = (asyncio.ensure_future(places.take()) for _ in range(3))
+    await asyncio.sleep(0)
+    gone.cancel()
+    places.give_back()
+    lucky.cancel()
+    await last
+    assert places.is_full
+    places.give_back()
+    assert places.try_take()
