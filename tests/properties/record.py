@@ -27,6 +27,7 @@ AND NOT EXISTS (
 )
 """
 ORPHANS = "SELECT * FROM attempt NATURAL LEFT JOIN parked_key WHERE is_parked IS NULL"
+REDRIVEN = "SELECT * FROM parked WHERE state = 'retry' AND intent IS NOT NULL"  # it would be again
 PAUSED = "SELECT * FROM subscription WHERE name = :name AND state = 'paused'"
 OWNED = """
 SELECT * FROM lane WHERE (subscription, run) = (:name, :run)
@@ -122,7 +123,8 @@ class Record:
 
     def broken(self) -> list[object]:
         """What should not have been done, as far as that is plain at once."""
-        return [*self.course.broken, *self.select("SELECT * FROM broken")]
+        on_record = [*self.select("SELECT * FROM broken"), *self.select(REDRIVEN)]
+        return [*self.course.broken, *on_record]
 
     def is_quiet(self) -> bool:
         """Whether nothing is left to do, now or later."""
