@@ -19,7 +19,8 @@ STATUSES = """SELECT type, external_id, occurred_at, received_at FROM event_payl
     WHERE type IN ('sent', 'delivered', 'read') ORDER BY position"""
 FAILURES = "SELECT payload FROM event_payload WHERE type = 'error' AND payload IS NOT NULL"
 
-with create_engine(read_only.find_url()).connect() as connection:  # ends the read at once
+engine = create_engine(read_only.find_url())
+with engine.connect() as connection:  # no longer than it takes: a long read holds up upkeep
     statuses = pd.read_sql_query(text(STATUSES), connection)
     failures = pd.read_sql_query(text(FAILURES), connection)["payload"].map(json.loads)
 for column in ("occurred_at", "received_at"):  # RFC 3339, UTC
