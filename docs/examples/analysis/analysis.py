@@ -38,5 +38,5 @@ waits = (moments["read"] - moments["sent"]).dropna()
 print(waits.describe())
 
 # %% Errors by code
-codes = failures.map(lambda told: told.get("errors", [told])[0].get("code")).value_counts()
+codes = failures.map(lambda told: (told.get("errors") or [told])[0].get("code")).value_counts()
 print(codes)

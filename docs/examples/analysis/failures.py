@@ -10,6 +10,7 @@
 import csv
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import read_only
 from router import EventLog
@@ -21,6 +22,7 @@ rows = csv.writer(sys.stdout)
 rows.writerow(["received_at", "subject", "message", "code", "title"])
 recent = Filter(types=("error",), since=datetime.now(UTC) - timedelta(hours=hours))
 for event in log.read(matching=recent):
-    for error in event.payload.get("errors", [event.payload]):  # of a message; else out of band
-        told = (error.get("code"), error.get("title"))
-        rows.writerow([event.received_at.isoformat(), event.subject, event.external_id, *told])
+    payload: Any = event.payload  # the element of the notification, as it was in JSON
+    for error in payload.get("errors") or [payload]:  # those of a message; else it is one itself
+        row = (event.received_at.isoformat(), event.subject, event.external_id)
+        rows.writerow([*row, error.get("code"), error.get("title")])
