@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from router import EventLog
+from tests.recipes import require
 from tests.recipes.kitchen import Kitchen, cooking, is_settled, wait
+
+require("fastapi", "django")
 
 SUBJECTS = ["42:12025550123", *(f"550066007700880:52155{number}" for number in range(20))]
 MOUNTS = {"fastapi": "/x/notify", "starlette": "/notify", "django": "/notify"}

@@ -21,9 +21,11 @@ from router import EventLog
 from router.events import Entry, Notification
 from router.filters import Filter
 from router.plugins.whatsapp.split import split
-from tests.recipes import EXAMPLES
+from tests.recipes import EXAMPLES, require
 from tests.recipes.kitchen import cooking
 from tests.samples import as_body, cloud_value, error, failure, status
+
+require("pandas")
 
 TEN = datetime(2026, 9, 21, 10, tzinfo=UTC)
 Script = Callable[..., dict[str, Any]]
