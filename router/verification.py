@@ -4,6 +4,7 @@ import base64
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from router.errors import Unverified
@@ -42,7 +43,9 @@ class HmacSha256:
         return Signed(headers={self.header: self._digest(self.secrets[0], body)})
 
     def _digest(self, secret: str, body: bytes) -> str:
-        return self.prefix + hmac.digest(secret.encode(), body, "sha256").hex()
+        digest = _key(secret).copy()
+        digest.update(body)
+        return self.prefix + digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # its text would show the secrets
@@ -105,6 +108,12 @@ class Unsigned:
     def sign(self, body: bytes) -> Signed:
         """Add nothing."""
         return Signed()
+
+
+@lru_cache(maxsize=256)
+def _key(secret: str) -> hmac.HMAC:
+    """Return what all digests under ``secret`` begin with: half of what a short body's costs."""
+    return hmac.new(secret.encode(), digestmod="sha256")
 
 
 def _authorization(request: Request) -> str:
