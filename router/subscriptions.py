@@ -140,7 +140,7 @@ class Caller:
         """
         handler = self.subscription.handlers.get(event.type)
         if handler is not None and handler.is_async:
-            return await self._await(handler, event, attempt=attempt, on_return=on_return)
+            return await self.call_async(handler, event, attempt=attempt, on_return=on_return)
         call = self.crew.submit(partial(self.call_plain, event, attempt=attempt))
         loop = asyncio.get_running_loop()
         call.add_done_callback(lambda _: _tell(loop, on_return))
@@ -207,7 +207,7 @@ class Caller:
         """Let go of the threads; one that still runs a handler ends with it."""
         self.crew.close()
 
-    async def _await(
+    async def call_async(
         self, handler: Handler, event: Event, *, attempt: int, on_return: Callable[[], None]
     ) -> Failed | None:
         """Call an async handler, in a task of its own: what it does to that harms no other."""
