@@ -4,6 +4,7 @@ It needs the extra ``tracing``; nothing but this module imports it. Spans say wh
 source, never about whom, and of an error its kind, never its text.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,14 @@ from router.tracing import Answered, Ended, Stored, TracerProvider
 
 MAX_PARENT = 512  # characters of a ``traceparent`` that are looked at
 MAX_STATE = 512  # of a ``tracestate`` that are kept: as many as the standard wants to be passed on
+MAX_MEMBERS = 32  # likewise
 
+# What the API would find amiss it logs, as it was sent; so none of that gets there.
+_NAME = r"[_0-9a-z*/-]"
+_MEMBER = re.compile(
+    rf"([a-z]{_NAME}{{0,240}}|[0-9a-z]{_NAME}{{0,240}}@[a-z]{_NAME}{{0,13}})"
+    r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
 _PARENT, _STATE = "traceparent", "tracestate"
 _W3C = TraceContextTextMapPropagator()
 
@@ -141,10 +149,23 @@ def parse(context: str | None) -> SpanContext | None:
 
 
 def shorten(state: str) -> str:
-    """Return as many of the first members of a ``tracestate`` as there is room for."""
-    while len(state) > MAX_STATE:
-        state = state[: MAX_STATE + 1].rpartition(",")[0]
-    return state
+    """Return as many of the first members of a ``tracestate`` as there is room for.
+
+    One that is malformed anywhere in there is as good as none.
+    """
+    kept: list[str] = []
+    size = -1
+    for part in state[: 4 * MAX_STATE].split(","):
+        member = part.strip(" \t")
+        if not member:
+            continue
+        size += 1 + len(member)
+        if size > MAX_STATE or len(kept) == MAX_MEMBERS:
+            break
+        if not _MEMBER.fullmatch(member):
+            return ""
+        kept.append(member)
+    return ",".join(kept)
 
 
 def _extract(parent: str, state: str) -> Context:
