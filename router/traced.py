@@ -126,7 +126,7 @@ class TracedCaller(Caller):
                 if failed is None:
                     ended("done", None)
                 else:
-                    ended(failed.failure.outcome, failed.kind)
+                    ended(failed.failure.outcome.replace(" ", "_"), failed.kind)
                 return failed
 
             yield end

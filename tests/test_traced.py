@@ -286,7 +286,7 @@ async def test_who_takes_too_long_has_timed_out(database: str) -> None:
         await post(router.asgi(), body_of("go"))
         await until(lambda: len(found.named("process crm")) == 1)
 
-    assert outcome_of(found.one("process crm")) == (1, 1, "timed out", "TimeoutError")
+    assert outcome_of(found.one("process crm")) == (1, 1, "timed_out", "TimeoutError")
 
 
 @pytest.fixture
