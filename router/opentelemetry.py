@@ -5,13 +5,13 @@ source, never about whom, and of an error its kind, never its text.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
+from typing import Generic, TypeVar
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -31,6 +31,39 @@ _MEMBER = re.compile(
 )
 _PARENT, _STATE = "traceparent", "tracestate"
 _W3C = TraceContextTextMapPropagator()
+_NOTHING = Context()
+T = TypeVar("T")
+
+
+class Current(Generic[T]):
+    """Lets a span be the current one while a block lasts; it ends with the block.
+
+    One object: blocks made of generators, one in the other, took longer than the span.
+
+    Args:
+        span: It has been started.
+        tell: Given to the block, to say what came of it.
+    """
+
+    __slots__ = ("_span", "_tell", "_token")
+
+    def __init__(self, span: Span, tell: T) -> None:
+        self._span = span
+        self._tell = tell
+
+    def __enter__(self) -> T:
+        """Make it the current one."""
+        self._token = attach(trace.set_span_in_context(self._span))
+        return self._tell
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        """End it; what the block has raised counts as its failure."""
+        if kind is not None:
+            _fail(self._span, "failed", kind.__name__)
+        detach(self._token)
+        self._span.end()
 
 
 class Spans:
@@ -45,26 +78,19 @@ class Spans:
         release = version("notification-router")
         self._tracer: trace.Tracer = provider.get_tracer("router", release, schema_url=names.SCHEMA)
 
-    @contextmanager
-    def receive(self, source: str, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[Answered]:
+    def receive(self, source: str, headers: Iterable[tuple[bytes, bytes]]) -> Current[Answered]:
         """Trace a request: within the host's span of it, else within what its headers name."""
         now = trace.get_current_span().get_span_context()
-        parent = None if now.is_valid else extract(headers)
         attributes: dict[str, str | int] = {names.METHOD: "POST", names.ROUTE: names.WEBHOOK}
         if source:
             attributes[names.DESTINATION] = source
-        with (
-            self._tracer.start_as_current_span(
-                f"receive {source}" if source else "receive",
-                context=parent,
-                kind=SpanKind.INTERNAL if now.is_valid and not now.is_remote else SpanKind.SERVER,
-                attributes=attributes,
-                record_exception=False,
-                set_status_on_exception=False,
-            ) as span,
-            _noting_errors(span),
-        ):
-            yield partial(_answer, span)
+        span = self._tracer.start_span(
+            f"receive {source}" if source else "receive",
+            context=None if now.is_valid else extract(headers),
+            kind=SpanKind.INTERNAL if now.is_valid and not now.is_remote else SpanKind.SERVER,
+            attributes=attributes,
+        )
+        return Current(span, partial(_answer, span))
 
     def find_context(self) -> str | None:
         """Return the current trace context, as a `Notification` keeps it; None without any."""
@@ -72,30 +98,24 @@ class Spans:
         _W3C.inject(carrier)
         if _PARENT not in carrier:
             return None
-        return f"{carrier[_PARENT]} {shorten(carrier.get(_STATE, ''))}".rstrip()
+        state = carrier.get(_STATE)
+        return f"{carrier[_PARENT]} {shorten(state)}".rstrip() if state else carrier[_PARENT]
 
-    @contextmanager
-    def append(self, source: str) -> Iterator[Stored]:
+    def append(self, source: str) -> Current[Stored]:
         """Trace that a notification of ``source`` is appended."""
-        with (
-            self._tracer.start_as_current_span(
-                f"append {source}",
-                kind=SpanKind.PRODUCER,
-                attributes={
-                    names.SYSTEM: names.OUR_SYSTEM,
-                    names.OPERATION_NAME: "append",
-                    names.OPERATION_TYPE: names.SEND,
-                    names.DESTINATION: source,
-                },
-                record_exception=False,
-                set_status_on_exception=False,
-            ) as span,
-            _noting_errors(span),
-        ):
-            yield partial(_store, span)
+        span = self._tracer.start_span(
+            f"append {source}",
+            kind=SpanKind.PRODUCER,
+            attributes={
+                names.SYSTEM: names.OUR_SYSTEM,
+                names.OPERATION_NAME: "append",
+                names.OPERATION_TYPE: names.SEND,
+                names.DESTINATION: source,
+            },
+        )
+        return Current(span, partial(_store, span))
 
-    @contextmanager
-    def process(self, event: Event, *, subscription: str, attempt: int) -> Iterator[Ended]:
+    def process(self, event: Event, *, subscription: str, attempt: int) -> Current[Ended]:
         """Trace a call of a handler.
 
         It begins a trace of its own, whatever is current: what it links to may be months old.
@@ -113,19 +133,14 @@ class Spans:
         if event.replay is not None:
             attributes[names.REPLAY] = event.replay.id
         request = parse(event.notification.trace)
-        with (
-            self._tracer.start_as_current_span(
-                f"process {subscription}",
-                context=Context(),
-                kind=SpanKind.CONSUMER,
-                attributes=attributes,
-                links=[] if request is None else [Link(request)],
-                record_exception=False,
-                set_status_on_exception=False,
-            ) as span,
-            _noting_errors(span),
-        ):
-            yield partial(_end, span)
+        span = self._tracer.start_span(
+            f"process {subscription}",
+            context=_NOTHING,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=() if request is None else (Link(request),),
+        )
+        return Current(span, partial(_end, span))
 
 
 def extract(headers: Iterable[tuple[bytes, bytes]]) -> Context:
@@ -136,7 +151,7 @@ def extract(headers: Iterable[tuple[bytes, bytes]]) -> Context:
             parents.append(value.decode("latin-1"))
         elif name == b"tracestate":
             states.append(value.decode("latin-1"))
-    return _extract(parents[0], ",".join(states)) if len(parents) == 1 else Context()
+    return _extract(parents[0], ",".join(states)) if len(parents) == 1 else _NOTHING
 
 
 def parse(context: str | None) -> SpanContext | None:
@@ -170,18 +185,8 @@ def shorten(state: str) -> str:
 
 def _extract(parent: str, state: str) -> Context:
     if len(parent) > MAX_PARENT:
-        return Context()
-    carrier = {_PARENT: parent, _STATE: shorten(state)}
-    return _W3C.extract(carrier, Context())
-
-
-@contextmanager
-def _noting_errors(span: Span) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _fail(span, "failed", type(error).__name__)
-        raise
+        return _NOTHING
+    return _W3C.extract({_PARENT: parent, _STATE: shorten(state)}, _NOTHING)
 
 
 def _answer(span: Span, status: int) -> None:

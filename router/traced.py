@@ -3,8 +3,8 @@
 Where nobody traces they are not wrapped at all, and cost what they did.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from msgspec import structs
@@ -17,7 +17,7 @@ from router.handlers import Handler
 from router.lending import Lent
 from router.rows import Appended
 from router.subscriptions import Caller, Undone
-from router.tracing import Tracing
+from router.tracing import Ended, Tracing
 from router.writer import Appender
 
 
@@ -93,40 +93,40 @@ class TracedCaller(Caller):
         self, handler: Handler, event: Event, *, attempt: int, on_return: Callable[[], None]
     ) -> Failed | None:
         """Call an async handler; its task takes over the span that is current here."""
-        with self._span(event, attempt) as end:
+        with self._span(event, attempt) as ended:
             failed = await super().call_async(handler, event, attempt=attempt, on_return=on_return)
-            return end(failed)
+            _tell(ended, failed)
+        return failed
 
     def call_plain(
         self, event: Event, connection: Connection | None = None, *, attempt: int
     ) -> Failed | None:
         """Call a plain handler on this very thread, and return how it failed, or None."""
-        with self._span(event, attempt) as end:
-            return end(super().call_plain(event, connection, attempt=attempt))
+        with self._span(event, attempt) as ended:
+            failed = super().call_plain(event, connection, attempt=attempt)
+            _tell(ended, failed)
+        return failed
 
     def call_within(self, lent: Lent, event: Event, *, attempt: int) -> Failed | None:
         """Call a transactional handler in a savepoint of its own; for a storage thread."""
-        with self._span(event, attempt) as end:
+        with self._span(event, attempt) as ended:
             try:
-                return end(super().call_within(lent, event, attempt=attempt))
+                failed = super().call_within(lent, event, attempt=attempt)
             except Undone as error:  # not within the span: it is not what the handler did
                 undone = error
-                end(error.failed)
+                _tell(ended, error.failed)
+            else:
+                _tell(ended, failed)
+                return failed
         raise undone
 
-    @contextmanager
-    def _span(
-        self, event: Event, attempt: int
-    ) -> Iterator[Callable[[Failed | None], Failed | None]]:
-        """Yield what is told how the call failed, and gives that back."""
+    def _span(self, event: Event, attempt: int) -> AbstractContextManager[Ended]:
         name = self.subscription.name
-        with self._tracing.process(event, subscription=name, attempt=attempt) as ended:
+        return self._tracing.process(event, subscription=name, attempt=attempt)
 
-            def end(failed: Failed | None) -> Failed | None:
-                if failed is None:
-                    ended("done", None)
-                else:
-                    ended(failed.failure.outcome.replace(" ", "_"), failed.kind)
-                return failed
 
-            yield end
+def _tell(ended: Ended, failed: Failed | None) -> None:
+    if failed is None:
+        ended("done", None)
+    else:
+        ended(failed.failure.outcome.replace(" ", "_"), failed.kind)
