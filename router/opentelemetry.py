@@ -26,7 +26,7 @@ MAX_MEMBERS = 32  # likewise
 # What the API would find amiss it logs, as it was sent; so none of that gets there.
 _NAME = r"[_0-9a-z*/-]"
 _MEMBER = re.compile(
-    rf"([a-z]{_NAME}{{0,240}}|[0-9a-z]{_NAME}{{0,240}}@[a-z]{_NAME}{{0,13}})"
+    rf"([a-z]{_NAME}{{0,255}}|[0-9a-z]{_NAME}{{0,240}}@[a-z]{_NAME}{{0,13}})"
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
 _PARENT, _STATE = "traceparent", "tracestate"

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import httpx2
@@ -290,7 +290,7 @@ async def test_who_takes_too_long_has_timed_out(database: str) -> None:
 
 
 @pytest.fixture
-def instrumented(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
+def instrumented(monkeypatch: pytest.MonkeyPatch) -> Collected:
     """A collector that is given a span of each request of HTTP clients, as a host's would be."""
     found = Collected()
     tracer = found.provider.get_tracer("host")
