@@ -462,12 +462,16 @@ async def test_where_nobody_traces_nothing_is_stored(database: str) -> None:
 
 
 def test_traced_and_untraced_go_into_the_log_together(log: EventLog) -> None:
-    """In one batch some have a context and others none; each comes back as it was."""
+    """In one batch some have a context and others none; each comes back as it was.
+
+    What an append returns says it, too: a handler in the same process is given that.
+    """
     entries = [make(b"1", other()), make(b"2", other()), make(b"3", other())]
     entries[1] = make(b"2", other(), trace=PARENT)
-    log.append(entries)
+    appended = log.append(entries)
     log.append([make(b"4", other())])
 
+    assert [one.events[0].notification.trace for one in appended] == [None, PARENT, None]
     assert [event.notification.trace for event in log.read()] == [None, PARENT, None, None]
 
 
