@@ -12,7 +12,7 @@ from typing import Self, Unpack
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
-from router import assembly, lifecycle, migrate, plugin_tables, standstill
+from router import assembly, lifecycle, migrate, plugin_tables, standstill, traced
 from router import config as settings
 from router.appending import Appending
 from router.clock import Clock
@@ -34,9 +34,7 @@ from router.schema import make_tables
 from router.secrets import Secret
 from router.sources import Source
 from router.store import Store
-
-MAX_BODY = 4 * 1024 * 1024
-DEDUPE_SECONDS = 30 * 86_400.0
+from router.tracing import TracerProvider
 
 
 class Router:
@@ -51,13 +49,13 @@ class Router:
         subscriptions: Options by plugin, as the tables ``[subscriptions.NAME]`` would hold them.
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
-        listen: The URL of the server itself, for wake-ups, where ``database`` leads to a pooler;
-            "off" is to look for new events every so often only.
+        listen: The server's own URL, for wake-ups, where ``database`` is a pooler's; or "off".
         max_body: The largest body that is taken, in bytes.
         dedupe_seconds: How long an event is known again, at least; None is for ever.
         clock: Time and chance, for tests; None is the database's clock and real ones.
         http_allow: Networks and hosts besides the public ones that handlers may reach by HTTP.
         metrics: A registry of `prometheus_client` that shows what is done, while the router runs.
+        tracing: Whether spans are made, or the provider of OpenTelemetry's that makes them.
         receives: Whether this process takes notifications.
         delivers: Whether this process calls handlers.
 
@@ -79,16 +77,16 @@ class Router:
         schema: str | None = None,
         table_prefix: str = "",
         listen: str | None = None,
-        max_body: int = MAX_BODY,
-        dedupe_seconds: float | None = DEDUPE_SECONDS,
+        max_body: int = assembly.MAX_BODY,
+        dedupe_seconds: float | None = assembly.DEDUPE_SECONDS,
         clock: Clock | None = None,
         http_allow: Sequence[str] = (),
         metrics: Registry | None = None,
+        tracing: bool | TracerProvider = False,
         receives: bool = True,
         delivers: bool = True,
     ) -> None:
-        own = make_tables(schema=schema, prefix=table_prefix)
-        self.host = assembly.make_host(plugins, own=own)
+        self.host = assembly.make_host(plugins, own=make_tables(schema=schema, prefix=table_prefix))
         self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
         guard = assembly.make_guard(http_allow)
         self._clock = clock
@@ -98,6 +96,7 @@ class Router:
         )
         self._outlet = Outlet(guard, clock=lambda: self._store.now() / 1_000_000)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
+        self.log.tracing = assembly.make_tracing(tracing)
         self._metrics, self._receives, self._delivers = metrics, receives, delivers
         self._sources = assembly.index_sources(sources)
         self._receiver = Receiver(
@@ -204,7 +203,10 @@ class Router:
         Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
         a mounted application never runs: pass `lifespan` to the outer one.
         """
-        return make_application(self._receiver, lifespan=self.lifespan, routes=self.host.routes())
+        routes, tracing = self.host.routes(), self.log.tracing
+        return make_application(
+            self._receiver, lifespan=self.lifespan, routes=routes, tracing=tracing
+        )
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -290,7 +292,7 @@ class Router:
         appending = Appending(self.log, on_append=self._wake)
         appending.start()
         stack.push_async_callback(asyncio.to_thread, appending.stop)
-        self._receiver.open(appending.writer)
+        self._receiver.open(traced.trace_appends(appending.writer, self.log.tracing))
         stack.push_async_callback(self.drain)
 
     def _wake(self, events: Sequence[Event]) -> None:

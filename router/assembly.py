@@ -18,6 +18,10 @@ from router.reach import make_reach
 from router.schema import Tables
 from router.sources import Source
 from router.subscriptions import Subscription
+from router.tracing import TracerProvider, Tracing
+
+MAX_BODY = 4 * 1024 * 1024
+DEDUPE_SECONDS = 30 * 86_400.0
 
 logger = logging.getLogger("router")
 
@@ -140,6 +144,33 @@ def require_prometheus() -> ModuleType:
         raise RouterError(
             "metrics need prometheus-client, which is not installed: install the router with its "
             'extra "metrics", notification-router[metrics]'
+        ) from None
+
+
+def make_tracing(wanted: bool | TracerProvider) -> Tracing | None:  # noqa: FBT001  # a setting
+    """Return what makes spans, if that is ``wanted``: by the process's own provider or a given one.
+
+    Raises:
+        RouterError: The extra is not installed.
+    """
+    if wanted is False:
+        return None
+    provider = None if wanted is True else wanted
+    return cast("Tracing", require_opentelemetry().Spans(provider))
+
+
+def require_opentelemetry() -> ModuleType:
+    """Return `router.opentelemetry`, which makes spans.
+
+    Raises:
+        RouterError: The extra is not installed.
+    """
+    try:
+        return importlib.import_module("router.opentelemetry")  # an extra: most do without it
+    except ImportError:
+        raise RouterError(
+            "tracing needs opentelemetry-api, which is not installed: install the router with its "
+            "extra \"tracing\": pip install 'notification-router[tracing]'"
         ) from None
 
 

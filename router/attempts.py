@@ -101,7 +101,7 @@ class Attempts:
         Returns:
             The call, which has its turn until it ends; None where nothing was begun.
         """
-        if self._is_stopped or self.pace.is_limited or not self.caller.is_async(event):
+        if self._is_stopped or self.pace.is_limited or not self.caller.is_quick(event):
             return None
         if self._room is not None and not self._room.try_take():
             return None

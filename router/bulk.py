@@ -34,14 +34,14 @@ def insert_together(
     Args:
         connection: Of a transaction that writes.
         parts: The tables, each with at least one row; a row has a value for every column, in its
-            order.
+            order. Those of one table may all end before its last ones, which then stay empty.
         then: A statement without a result, and its parameters.
     """
     text, values = then
     if connection.dialect.name == "sqlite":
         for table, rows in parts:
             for chunk in _chunks(rows):
-                statement = _insert_values(table, len(chunk), connection.dialect)
+                statement = _insert_values(table, len(chunk), len(chunk[0]), connection.dialect)
                 found = tuple(value for row in chunk for value in row)
                 connection.exec_driver_sql(statement, found)
         connection.exec_driver_sql(text, values)
@@ -49,7 +49,7 @@ def insert_together(
     texts: list[str] = []
     arrays: list[object] = []
     for number, (table, rows) in enumerate(parts):
-        statement, writers = _insert_arrays(table, connection.dialect)
+        statement, writers = _insert_arrays(table, len(rows[0]), connection.dialect)
         columns = zip(*rows, strict=True)
         texts.append(f"part{number} AS ({statement})")
         arrays += [write(column) for write, column in zip(writers, columns, strict=True)]
@@ -82,9 +82,9 @@ def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 @lru_cache(maxsize=4096)
-def _insert_values(table: Table, count: int, dialect: Dialect) -> str:
-    row = f"({', '.join('?' * len(table.columns))})"
-    return f"{_insert_into(table, dialect)} VALUES {', '.join([row] * count)}"
+def _insert_values(table: Table, count: int, width: int, dialect: Dialect) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"{_insert_into(table, width, dialect)} VALUES {', '.join([row] * count)}"
 
 
 @lru_cache(maxsize=4096)
@@ -100,13 +100,14 @@ Writer = Callable[[Sequence[object]], object]
 
 
 @lru_cache(maxsize=256)
-def _insert_arrays(table: Table, dialect: Dialect) -> tuple[str, tuple[Writer, ...]]:
-    types = [column.type for column in table.columns]
+def _insert_arrays(table: Table, width: int, dialect: Dialect) -> tuple[str, tuple[Writer, ...]]:
+    types = [column.type for column in table.columns][:width]
     arrays = [
         f"{'%b' if isinstance(type_, LargeBinary) else '%s'}::{_array_of(type_, dialect)}"
         for type_ in types
     ]
-    text = f"{_insert_into(table, dialect)} SELECT * FROM unnest({', '.join(arrays)})"  # noqa: S608
+    into = _insert_into(table, width, dialect)
+    text = f"{into} SELECT * FROM unnest({', '.join(arrays)})"  # noqa: S608
     return text, tuple(_find_writer(type_) for type_ in types)
 
 
@@ -150,9 +151,9 @@ def _quote(text: str | None) -> str:
 # Both.
 
 
-def _insert_into(table: Table, dialect: Dialect) -> str:
+def _insert_into(table: Table, width: int, dialect: Dialect) -> str:
     quote = dialect.identifier_preparer
-    columns = ", ".join(quote.format_column(column) for column in table.columns)
+    columns = ", ".join(quote.format_column(column) for column in list(table.columns)[:width])
     return f"INSERT INTO {quote.format_table(table)} ({columns})"
 
 

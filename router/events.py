@@ -31,6 +31,8 @@ class Notification(msgspec.Struct, frozen=True, dict=True):
         headers: Lower-case names; those that carry credentials are left out.
         body: The bytes as they came.
         id: The position of its first event, or 0 while it is not in the log.
+        trace: The trace context in which it was received, where the router traces: what W3C's
+            header ``traceparent`` holds, and behind a space what ``tracestate`` does, if anything.
     """
 
     source: str
@@ -38,6 +40,7 @@ class Notification(msgspec.Struct, frozen=True, dict=True):
     headers: Mapping[str, str]
     body: bytes
     id: int = 0
+    trace: str | None = None
 
     @cached_property
     def data(self) -> object:

@@ -21,11 +21,13 @@ class Failed(msgspec.Struct, frozen=True):
         failure: For the record.
         after: Seconds that the handler asked to wait; None leaves it to the options.
         is_final: Whether no further attempt would help.
+        kind: The name of the class of what was raised.
     """
 
     failure: Failure
     after: float | None = None
     is_final: bool = False
+    kind: str = ""
 
 
 def make_failed(
@@ -48,7 +50,7 @@ def make_failed(
     )
     error.__traceback__ = None  # one that is raised again must not grow
     after = getattr(error, "after", None) if isinstance(error, Retry) else None
-    return Failed(failure, after, isinstance(error, Reject))
+    return Failed(failure, after, isinstance(error, Reject), type(error).__name__)
 
 
 def _find_outcome(error: BaseException) -> str:

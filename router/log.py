@@ -19,6 +19,7 @@ from router.periods import find_events
 from router.rows import Appended, number, prepare
 from router.schema import Tables
 from router.store import Store
+from router.tracing import Tracing
 
 PAGE = 500  # events a page: enough to make a query's fixed cost small, little enough to hold
 PAGE_BYTES = 8 * 1024 * 1024
@@ -35,6 +36,7 @@ class EventLog:
 
     Attributes:
         meters: Count what this process receives, appends and delivers with it.
+        tracing: Makes spans of that; None where nobody traces.
 
     Example: ``for event in EventLog("sqlite:///router.db").read(): print(event.type)``
     """
@@ -52,6 +54,7 @@ class EventLog:
         self.store = database
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
         self.meters = Meters()
+        self.tracing: Tracing | None = None
         # Made once: to make them costs an append more than to execute them.
         self._pages = Pages(self.store.tables)
         self._select_head = select_head(self.store.tables)

@@ -30,6 +30,7 @@ from router.room import Room
 from router.subscriptions import Caller, Subscription
 from router.tail import Tail
 from router.threads import Threads
+from router.traced import TracedCaller
 from router.turns import Pace, Turns
 from router.verdicts import OnDead
 
@@ -214,7 +215,9 @@ class Opener:
         concurrency: int | None = None,
         rename: Callable[[str], str] | None = None,
     ) -> Caller:
-        return Caller(
+        tracing = self._log.tracing
+        make = Caller if tracing is None else partial(TracedCaller, tracing=tracing)
+        return make(
             subscription,
             log=self._log,
             clock=lambda: self._clock.now() / 1_000_000,

@@ -130,13 +130,14 @@ def _make_event(row: Row[*tuple[Any, ...]], notification: Notification) -> Event
     )
 
 
-def select_notifications(tables: Tables) -> Select[int, str, int, str, bytes]:
+def select_notifications(tables: Tables) -> Select[int, str, int, str, bytes, str | None]:
     """Return the query whose rows `make_notification` takes."""
     table = tables.notification.c
-    return select(table.id, table.source, table.received_at, table.headers, table.body)
+    return select(table.id, table.source, table.received_at, table.headers, table.body, table.trace)
 
 
-def make_notification(row: Row[int, str, int, str, bytes]) -> Notification:
+def make_notification(row: Row[int, str, int, str, bytes, str | None]) -> Notification:
     """Return the notification of a row."""
-    id_, source, received_at, headers, body = row
-    return Notification(source, from_micros(received_at), _decode_headers(headers), body, id_)
+    id_, source, received_at, headers, body, trace = row
+    received = from_micros(received_at)
+    return Notification(source, received, _decode_headers(headers), body, id_, trace)

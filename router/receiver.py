@@ -23,8 +23,10 @@ from router.meters import Meters
 from router.problems import ERROR_HANDLERS, TooLarge, find_reason, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
+from router.traced import trace_webhooks
+from router.tracing import Tracing
 from router.uploads import LARGE, Upload, Uploads
-from router.writer import PATIENCE, Writer
+from router.writer import PATIENCE, Appender
 
 PREFIX = "/webhooks/"
 MALFORMED = (Draft(path="$", type="other", subtype="malformed"),)
@@ -72,10 +74,10 @@ class Receiver:
         self._meters = meters or Meters()
         self._patience = patience
         self._uploads = Uploads()
-        self._writer: Writer | None = None
+        self._writer: Appender | None = None
         self._refusal = NOT_STARTED
 
-    def open(self, writer: Writer) -> None:
+    def open(self, writer: Appender) -> None:
         """Take notifications from now on, and hand them to ``writer``."""
         self._writer = writer
         self._uploads = Uploads()  # for the event loop that runs now
@@ -85,7 +87,7 @@ class Receiver:
         self._writer = None
         self._refusal = "the router is stopping"
 
-    def require_open(self) -> Writer:
+    def require_open(self) -> Appender:
         """Return the writer while notifications are taken.
 
         Raises:
@@ -94,6 +96,11 @@ class Receiver:
         if self._writer is None:
             raise Unavailable(self._refusal)
         return self._writer
+
+    def find_source(self, scope: Scope) -> str:
+        """Return the name of the source that a request is for; "" where there is none."""
+        name = path_of(scope).removeprefix(PREFIX).partition("/")[0]
+        return name if name in self._sources else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for ``/webhooks/{source}`` or ``/webhooks/{source}/{secret}``."""
@@ -139,7 +146,7 @@ class Receiver:
             raise HTTPException(405, headers={"allow": "GET, HEAD, POST"})
         return _challenge(source, _request(scope, secret=secret))
 
-    async def _take(self, source: Source, request: Request, writer: Writer) -> ASGIApp:
+    async def _take(self, source: Source, request: Request, writer: Appender) -> ASGIApp:
         """Take a notification: 200 with an empty body once it is on disk."""
         _verify(source, request)
         body, headers = request.body, request.headers
@@ -233,7 +240,9 @@ def _split(source: Source, body: bytes) -> Sequence[Draft]:
     return drafts or MALFORMED
 
 
-async def _append(writer: Writer, notification: Notification, drafts: Sequence[Draft]) -> Appended:
+async def _append(
+    writer: Appender, notification: Notification, drafts: Sequence[Draft]
+) -> Appended:
     """Append; events that cannot be stored as the adapter made them are kept as one."""
     try:
         return await writer.append(Entry(notification, drafts))
@@ -259,6 +268,7 @@ def make_application(
     *,
     lifespan: Lifespan[Starlette],
     routes: Mapping[str, Sequence[BaseRoute]] | None = None,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     """Return the application of the webhooks, and of the probes and ``routes`` beside them.
 
@@ -266,7 +276,9 @@ def make_application(
         receiver: Of the webhooks.
         lifespan: Starts and stops the router.
         routes: Of plugins, by their names; refused as notifications are.
+        tracing: Makes spans of notifications; None where nobody traces.
     """
+    webhooks = trace_webhooks(receiver, tracing, find_source=receiver.find_source)
     mounts = make_mounts(routes or {}, require_open=receiver.require_open)
     rest = Starlette(
         routes=[Route("/livez", livez), Route("/readyz", receiver.readyz), *mounts],
@@ -276,6 +288,6 @@ def make_application(
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         is_webhook = scope["type"] == "http" and path_of(scope).startswith(PREFIX)
-        await (receiver if is_webhook else rest)(scope, receive, send)
+        await (webhooks if is_webhook else rest)(scope, receive, send)
 
     return application

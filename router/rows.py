@@ -60,7 +60,7 @@ class Prepared(NamedTuple):
     """An entry as rows, but for what its place in the log will tell.
 
     Attributes:
-        row: Of the table ``notification``, without its id.
+        row: Of the table ``notification``, without its id and its trace.
     """
 
     notification: Notification
@@ -136,6 +136,8 @@ def number(entries: Sequence[Prepared], *, known: set[bytes], head: int) -> Batc
     """Give every event that is not known its position; twins within the batch are known too."""
     batch = Batch([], [], [], [])
     seen = set(known)
+    # Nobody traces, most often, and the rows end before that column.
+    is_traced = any(entry.notification.trace is not None for entry in entries)
     # At once: what asks the system for noise also lets go of the interpreter, each time.
     ids = make_ids(head + 1, sum(len(entry.found) for entry in entries))
     for entry in entries:
@@ -148,7 +150,8 @@ def number(entries: Sequence[Prepared], *, known: set[bytes], head: int) -> Batc
         events: tuple[Event, ...] = ()
         if fresh:
             kept = _as_kept(entry.notification, id=first)
-            batch.notifications.append((first, *entry.row))
+            trace = (entry.notification.trace,) if is_traced else ()
+            batch.notifications.append((first, *entry.row, *trace))
             events = tuple(
                 make_event(one.draft, kept, position=position, id=ids[position - head - 1])
                 for position, one in enumerate(fresh, first)
@@ -177,7 +180,7 @@ def _event_row(draft: Draft) -> Values:
 
 
 def _notification_row(notification: Notification) -> Values:
-    """In the order of the columns of the table ``notification``, without the id."""
+    """In the order of the columns of the table ``notification``, without the id and the trace."""
     data = notification.data
     is_readable = data is not None  # what cannot be read looks like null: neither has an element
     return (
@@ -197,6 +200,7 @@ def _as_kept(notification: Notification, *, id: int) -> Notification:  # noqa: A
         headers=notification.headers,
         body=notification.body,
         id=id,
+        trace=notification.trace,
     )
 
 

@@ -124,6 +124,7 @@ def _log() -> Items:
             Column("headers", Text, nullable=False),  # JSON
             Column("body", LargeBinary, nullable=False),
             Column("queryable", Boolean, nullable=False),  # safe for the engine's JSON functions
+            Column("trace", Text),  # in which it was received, see `router.events`
             Index(None, "received_at", postgresql_include=["id"]),  # SQLite's holds it anyway
         ],
         "event": [

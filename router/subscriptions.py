@@ -141,7 +141,7 @@ class Caller:
                 cancellation.
         """
         if self.is_async(event):
-            return await self._await(event, attempt=attempt, on_return=on_return)
+            return await self.call_async(event, attempt=attempt, on_return=on_return)
         call = self.crew.submit(partial(self.call_plain, event, attempt=attempt))
         loop = asyncio.get_running_loop()
         call.add_done_callback(lambda _: _tell(loop, on_return))
@@ -213,6 +213,10 @@ class Caller:
         handler = self.subscription.handlers.get(event.type)
         return handler is not None and handler.is_async
 
+    def is_quick(self, event: Event) -> bool:
+        """Whether `begin` and `conclude` are all that a call for ``event`` takes."""
+        return self.is_async(event)
+
     def begin(self, event: Event, *, attempt: int = 1, on_end: Callable[[Call], None]) -> Call:
         """Begin a call of an async handler, in a task of its own.
 
@@ -243,7 +247,7 @@ class Caller:
         self._note(failed, failed.failure.duration if failed else self._clock() - call.started)
         return failed
 
-    async def _await(
+    async def call_async(
         self, event: Event, *, attempt: int, on_return: Callable[[], None]
     ) -> Failed | None:
         """Call an async handler, and wait for it."""

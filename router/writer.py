@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from router.errors import RouterError, StoreError, Unavailable, trace
 from router.events import Entry, Event
@@ -41,6 +41,13 @@ class Waiting(NamedTuple):
 
     entry: Entry
     future: asyncio.Future[Appended]
+
+
+class Appender(Protocol):
+    """Appends entries, as `Writer` does."""
+
+    async def append(self, entry: Entry) -> Appended:
+        """Append ``entry``; when this returns, it is on disk."""
 
 
 class Writer:

@@ -6,9 +6,9 @@ from router.events import Draft, Entry, Event, Notification
 from tests.entries import NOON
 
 
-def make(body: bytes, *drafts: Draft) -> Entry:
-    """Return a notification of these events."""
-    return Entry(Notification("wa", NOON, {}, body), drafts)
+def make(body: bytes, *drafts: Draft, trace: str | None = None) -> Entry:
+    """Return a notification of these events, received in a trace context."""
+    return Entry(Notification("wa", NOON, {}, body, trace=trace), drafts)
 
 
 def other(path: object = "$", **changes: object) -> Draft:

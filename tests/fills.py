@@ -69,7 +69,7 @@ def _insert(
 def _notification(name: str) -> str:
     source = "CASE WHEN i % 10 = 0 THEN 'coreapp' ELSE 'wa' END"
     yes = {"sqlite": "1", "postgresql": "true"}[name]
-    return f"i, {source}, {BEGAN} + i * {MICROS}, '{{}}', {_BODIES[name]}, {yes}"
+    return f"i, {source}, {BEGAN} + i * {MICROS}, '{{}}', {_BODIES[name]}, {yes}, NULL"
 
 
 def _event(name: str) -> str:

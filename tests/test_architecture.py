@@ -12,19 +12,19 @@ ROOT = Path(__file__).parents[1]
 
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
-    1: "alerts bell bodies breaker clock config crew errors events filters gate kind lane layers"
-    " lending masks meters options paths periodic plugin_settings progress reach replay_states"
-    " rests room schema secrets slots threads turns",
+    1: "alerts bell bodies breaker clock config conventions crew errors events filters gate kind"
+    " lane layers lending masks meters options paths periodic plugin_settings progress reach"
+    " replay_states rests room schema secrets slots threads tracing turns",
     2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
-    " dialects exchanges fresh_tables guard head letters listening migrate outgoing outlet pages"
-    " periods plugin_tables postgresql reparse_plan retry rows sources sqlite store tiling tls"
-    " transports verification",
+    " dialects exchanges fresh_tables guard head letters listening migrate opentelemetry"
+    " outgoing outlet pages periods plugin_tables postgresql reparse_plan retry rows sources sqlite"
+    " store tiling tls transports verification",
     3: "context hookspecs log tail",
     4: "agenda backlog claims copies dead fates fence handlers intents lanes ledger parking"
     " rebuild_record replay_counts replay_lanes replay_plan replay_record replay_runs reparsing"
     " rest retention roster shares status stored unowned wakeups writer",
     5: "appending calls control declarations doctor extensions failures faults host lifecycle"
-    " loading problems prometheus receiver standstill subscriptions uploads",
+    " loading problems prometheus receiver standstill subscriptions traced uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
     " rebuilds replay replay_handle retries shadow verdicts watch",
     7: "app",
@@ -179,6 +179,17 @@ def test_metrics_have_one_exporter() -> None:
     ]
 
     assert exporters == ["router.prometheus"]
+
+
+def test_tracing_has_one_maker_of_spans() -> None:
+    """The core is traced without OpenTelemetry, whose API an extra brings."""
+    makers = [
+        name
+        for name in HOUSE
+        if any(imported.split(".")[0] == "opentelemetry" for imported in imports_of(name))
+    ]
+
+    assert makers == ["router.opentelemetry"]
 
 
 def test_revisions_are_frozen() -> None:

@@ -55,6 +55,18 @@ def test_rows_come_back_as_they_were(
     assert read_rows(store) == made
 
 
+def test_rows_may_end_before_the_last_columns(store: Store) -> None:
+    """What they do not name is empty."""
+    row = (1, "wa", 2, "{}", b"{}", True)
+    table = store.tables.notification
+    with store.writing() as connection:
+        put(connection, store, [(table, [row])])
+        put(connection, store, [(table, [(2, *row[1:], "00-1-2-01")])])
+    with store.reading() as connection:
+        found = connection.execute(select(table).order_by(table.c.id)).all()
+    assert [tuple(one) for one in found] == [(*row, None), (2, *row[1:], "00-1-2-01")]
+
+
 @pytest.mark.parametrize("count", [1, CHUNK, 2 * CHUNK + 1])
 def test_any_number_of_rows_goes_in(store: Store, count: int) -> None:
     """Also more than one statement takes; and what is to be done then is done."""

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Table, delete, func, insert, select, text, update
 from sqlalchemy.exc import NoResultFound
 
@@ -44,7 +45,9 @@ def source(stores: tuple[Store, Store]) -> Store:
     store = stores[0]
     log = EventLog(store)
     append_messages(log, SUBJECTS * 2)
-    append(log, make_entry("dee", "read", text="x" * 5_000))
+    traced = make_entry("dee", "read", text="x" * 5_000)
+    notification = structs.replace(traced.notification, trace="00-1-2-01 a=1")
+    append(log, structs.replace(traced, notification=notification))
     [lane] = subscribe(log)
     settle(log, lane, checkpoint=9)
     for position in range(1, len(SUBJECTS) + 1):

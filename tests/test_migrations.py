@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, make_url, select, text
@@ -109,6 +110,38 @@ def test_a_new_log_stands_at_position_zero(engine: Engine, tables: Tables) -> No
 
     with engine.connect() as connection:
         assert connection.execute(tables.head.select()).all() == [("main", 0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("prefix", ["", "log_"])
+def test_the_column_of_traces_comes_and_goes(engine: Engine, prefix: str) -> None:
+    """What was stored before has no trace; taken back, the table is as it was, with its rows."""
+    tables = make_tables(prefix=prefix)
+    migrate.upgrade(engine, tables, revision="0006")
+    before = definitions(engine)
+    row = {"source": "wa", "received_at": 2, "headers": "{}", "body": b"{}", "queryable": True}
+    with writing(engine) as connection:
+        connection.execute(insert(tables.notification).values(id=1, **row))
+
+    migrate.upgrade(engine, tables)
+    with writing(engine) as connection:
+        connection.execute(insert(tables.notification).values(id=2, **row, trace="00-1-2-01"))
+        query = select(tables.notification.c.trace).order_by(tables.notification.c.id)
+        assert connection.scalars(query).all() == [None, "00-1-2-01"]
+    take_back(engine, tables, "0006")
+
+    assert migrate.current(engine, tables) == "0006"
+    assert definitions(engine) == before
+    with engine.connect() as connection:
+        assert connection.scalars(select(tables.notification.c.id)).all() == [1, 2]
+    migrate.upgrade(engine, tables)
+    assert migrate.find_drift(engine, tables) == []
+
+
+def take_back(engine: Engine, tables: Tables, revision: str) -> None:
+    """Bring a database to an older revision, as a host's own alembic may."""
+    with engine.connect() as connection:
+        command.downgrade(migrate._config(tables, connection=connection), revision)
+        connection.commit()
 
 
 def test_replays_on_record_are_kept(engine: Engine, tables: Tables) -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 from starlette.types import Message
 
-from router.app import MAX_BODY
+from router.assembly import MAX_BODY
 from router.errors import Unavailable, Unverified
 from router.problems import TooSlow, make_problem
 from router.sources import Request

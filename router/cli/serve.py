@@ -16,6 +16,7 @@ from router.cli import reload
 from router.cli.metrics import Place, showing, with_metrics
 from router.cli.settings import plugins_dir, with_config
 from router.cli.tls import with_tls
+from router.cli.tracing import trace, with_tracing
 from router.config import Config
 from router.errors import ConfigError
 from router.listening import bind
@@ -40,6 +41,7 @@ or see a router at work first: router demo"""
 @click.option("--port", default=8000, envvar="ROUTER_PORT", show_default=True, type=int)
 @click.option("--no-worker", is_flag=True, help="Only receive; handlers run in `router worker`.")
 @with_metrics
+@with_tracing
 @reload.option
 @with_tls
 @plugins_dir
@@ -51,6 +53,7 @@ def serve(
     port: int,
     no_worker: bool,
     metrics: Place | None,
+    is_tracing: bool,
     is_reloading: bool,
     tls: ServerTls | None,
 ) -> None:
@@ -62,22 +65,25 @@ def serve(
     if not found.sources:
         raise ConfigError(ADVICE.format(where=found.file or "The configuration"))
     router = Router.from_settings(found, delivers=not no_worker)
+    trace(router, is_wanted=is_tracing)
     with showing(router, metrics):
         run(receive(router, host=host, port=port, tls=tls, names=list(found.sources)))
 
 
 @click.command()
 @with_metrics
+@with_tracing
 @reload.option
 @plugins_dir
 @with_config
-def worker(found: Config, *, metrics: Place | None, is_reloading: bool) -> None:
+def worker(found: Config, *, metrics: Place | None, is_tracing: bool, is_reloading: bool) -> None:
     """Deliver events to the plugins, without receiving any."""
     configure_logging()
     if is_reloading:
         reload.reload(found)
         return
     router = Router.from_settings(found, receives=False)
+    trace(router, is_wanted=is_tracing)
     with showing(router, metrics):
         run(deliver(router))
 
