@@ -16,10 +16,7 @@ SECONDS = 5.0  # for each list, about
 
 
 def find_lists(database: Database) -> dict[str, Sequence[str]]:
-    """Return the options of each list by its name; the last two find nothing.
-
-    There is no index of channels: to find none takes a look at every event.
-    """
+    """Return the options of each list by its name; the last two find nothing."""
     with closing(EventLog(database.url).store) as store:
         subject = next(EventLog(store).read(page=1)).subject
     return {

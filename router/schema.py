@@ -1,7 +1,6 @@
 """The tables, all in one place and small enough to learn by heart.
 
-Portable types only. Times are microseconds since 1970 in UTC: exact, ordered and the same on every
-engine; the view shows them as text. `positions` are integers without gaps.
+Portable types only. Times are microseconds since 1970 in UTC, `positions` have no gaps.
 """
 
 from dataclasses import dataclass, fields
@@ -141,9 +140,10 @@ def _log() -> Items:
             Column("external_id", Text),
             Column("occurred_at", BigInteger),
             Column("reparsed", Boolean, nullable=False),  # found by splitting the body again
-            # Of these: whether live subscriptions pass over it; replays take it.
+            # Of these: whether live subscriptions pass over it.
             Column("quiet", Boolean, nullable=False, server_default=false()),
             Index(None, "type", "position"),
+            Index(None, "channel", "position"),
             Index(None, "subject", "position"),
             # Of the few events that stand far above the notification that they were found in.
             Index(None, "position", "notification_id", postgresql_where=_LATE, sqlite_where=_LATE),

@@ -130,6 +130,8 @@ READING: dict[str, tuple[Callable[[EventLog], object], int]] = {
         lambda log: page(log, Filter(subjects=(fills.BUSY,))),
         25 * PAGE,
     ),
+    "a channel": (lambda log: page(log, Filter(types=TYPES, channels=("42",))), 3 * FEW),
+    "a channel without events": (lambda log: page(log, Filter(channels=("43",))), FEW),
     "since": (lambda log: first_page(log, Filter(since=at(COUNT - 1_000))), 3 * FEW),
     "since long ago": (lambda log: first_page(log, Filter(since=at(COUNT // 2))), 2 * COUNT),
     "until": (lambda log: first_page(log, Filter(until=at(1_000))), 4 * FEW),
