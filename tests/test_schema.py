@@ -34,6 +34,7 @@ def test_every_index_and_key_has_a_name_of_the_tables_own() -> None:
     assert keys == {f"pk_{table.name}" for table in tables}
     assert indexes == {
         "ix_log_blocked_position",
+        "ix_log_event_channel_position",
         "ix_log_event_position_notification_id",
         "ix_log_event_subject_position",
         "ix_log_event_type_position",
