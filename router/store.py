@@ -168,6 +168,30 @@ class Store:
             self.start_checkpoints()  # within the gate: never by two threads at once
 
     @contextmanager
+    def joining(self, connection: Connection) -> Iterator[Connection]:
+        """Let what is appended in the block be a part of the transaction on a host's connection.
+
+        Where the block fails that is undone, and the transaction may go on.
+
+        Raises:
+            Unavailable: The database does not take it now.
+            StoreError: The connection is of another kind of database, or in no transaction that
+                keeps what the log promises; or this thread is in one of the router's.
+        """
+        theirs, ours = connection.dialect.name, self.engine.dialect.name
+        if theirs != ours:
+            raise StoreError(f"the connection leads to {theirs}, and the log is on {ours}")
+        if not self._writes:
+            raise StoreError("this log was opened to be read: nothing is written to it")
+        self.gate.require_outside()
+        with self._translated():
+            self._dialect.join(connection, self.tables.head)
+            with connection.begin_nested():
+                yield connection
+                if self.has_wakeups:
+                    self._dialect.announce(connection, place=self._place)  # heard when committed
+
+    @contextmanager
     def rehearsing(self, *, idle: float) -> Iterator[Connection]:
         """Yield a connection like that of an owner; at the end of the block all is undone.
 
