@@ -66,6 +66,7 @@ class EventLog:
         known leaves no row at all. When this returns, the events are on disk.
 
         Args:
+            entries: Notifications with their events.
             connection: Of a transaction on the same database that is to hold them; they are on disk
                 when whoever began it has committed it. Until then nobody else can append.
 

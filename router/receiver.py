@@ -32,6 +32,9 @@ NOT_STARTED = (
     "the router has not been started: give the application lifespan=router.lifespan, or wrap its "
     "own in `async with router:`"
 )
+NOT_HERE = (
+    "this process takes no notifications: its router was made with receives=False, for others do"
+)
 
 _CREDENTIALS = re.compile(
     r"authorization|cookie|token|secret|passw|credential|api-?key|assertion|jwt"
@@ -80,10 +83,10 @@ class Receiver:
         self._writer = writer
         self._uploads = Uploads()  # for the event loop that runs now
 
-    def close(self) -> None:
+    def close(self, refusal: str = "the router is stopping") -> None:
         """Refuse notifications from now on, so that the provider sends them elsewhere or later."""
         self._writer = None
-        self._refusal = "the router is stopping"
+        self._refusal = refusal
 
     def require_open(self) -> Writer:
         """Return the writer while notifications are taken.
@@ -143,8 +146,8 @@ class Receiver:
         """Take a notification: 200 with an empty body once it is on disk."""
         _verify(source, request)
         body, headers = request.body, request.headers
-        drafts = _split(source, body)
-        kept = {name: headers[name] for name in headers if not _is_credential(name)}
+        drafts = split(source, body)
+        kept = {name: headers[name] for name in headers if not is_credential(name)}
         received_at = datetime.fromtimestamp(self._clock(), UTC)
         notification = Notification(source.name, received_at, kept, body)
         appended = await _append(writer, notification, drafts)
@@ -181,7 +184,8 @@ def _declared(scope: Scope) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _is_credential(name: str) -> bool:
+def is_credential(name: str) -> bool:
+    """Whether the header ``name`` carries what proves who sends, which is not stored."""
     return _CREDENTIALS.search(name) is not None
 
 
@@ -221,7 +225,7 @@ def _verify(source: Source, request: Request) -> None:
         raise Unverified("the request could not be verified") from None
 
 
-def _split(source: Source, body: bytes) -> Sequence[Draft]:
+def split(source: Source, body: bytes) -> Sequence[Draft]:
     """Split ``body``; an adapter that breaks its promise costs the events' types, not the body."""
     try:
         drafts = list(source.split(body))

@@ -101,8 +101,8 @@ def require_durable(engine: Engine) -> None:
         raise StoreError(
             "the SQLite engine is not durable enough for the log: connect with "
             'connect_args={"isolation_level": None} and execute "PRAGMA journal_mode = WAL" and '
-            '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN; or '
-            "give the router the URL instead, and keep that engine for yourself"
+            '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN; '
+            "or give the router the URL, and keep that engine for yourself"
         )
 
 
@@ -156,7 +156,9 @@ def join(connection: Connection, head: Table) -> None:
         StoreError: It does not, or there is none; says what to do.
     """
     ask = connection.exec_driver_sql
-    journal, level = (ask(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous"))
+    journal, level = (
+        ask(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")
+    )
     driver: Any = connection.connection.driver_connection  # sqlite3's, or one around it
     is_plain = getattr(driver, "autocommit", LEGACY) == LEGACY
     if journal != "wal" or level < 2 or (is_plain and driver.isolation_level is not None):
