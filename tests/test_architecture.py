@@ -26,7 +26,7 @@ FLOORS = {
     5: "appending calls control declarations doctor extensions failures faults host lifecycle"
     " loading problems prometheus receiver standstill subscriptions uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
-    " outbox rebuilds replay replay_handle retries shadow verdicts watch",
+    " neighbours outbox rebuilds replay replay_handle retries shadow verdicts watch",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }
