@@ -20,6 +20,7 @@ from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unve
 from router.events import Draft, Entry, Notification
 from router.extensions import make_mounts
 from router.meters import Meters
+from router.mounts import path_of, with_whole_path
 from router.problems import ERROR_HANDLERS, TooLarge, find_reason, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
@@ -246,13 +247,6 @@ async def _append(writer: Writer, notification: Notification, drafts: Sequence[D
         return await writer.append(Entry(notification, MALFORMED))
 
 
-def path_of(scope: Scope) -> str:
-    """Return the path of a request, counted from where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
-
-
 async def livez(_http: HttpRequest) -> Response:
     """Say that the process runs; asks nothing of the database."""
     return PlainTextResponse("alive\n")
@@ -279,6 +273,8 @@ def make_application(
     )
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            scope = with_whole_path(scope)
         is_webhook = scope["type"] == "http" and path_of(scope).startswith(PREFIX)
         await (receiver if is_webhook else rest)(scope, receive, send)
 

@@ -31,7 +31,7 @@ def of_kind(*kinds: str) -> pytest.MarkDecorator:
 def test_every_block_is_of_a_kind_that_is_tried() -> None:
     """There are pages, and nothing in them is left out below or in `test_docs_*`."""
     assert {block.values[0] for block in BLOCKS} == {
-        *("toml", "python", "console", "sql", "yaml", "json")
+        *("toml", "python", "console", "sql", "yaml", "json", "ini")
     }
 
 
