@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from router import Router
 from tests.clusters import Server
 from tests.embedding.hosts import hosting
-from tests.embedding.shop import Shop, find_files, forget, load
+from tests.embedding.shop import Shop, find_files, forget
 from tests.posting import StubSource
 
 
@@ -29,29 +29,28 @@ def router(database: str) -> Iterator[Router]:
 
 
 @pytest.fixture
-def shop(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
-    """The shop of the page on embedding, with an empty database, on each engine in turn."""
-    for name, text in find_files().items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+def shop_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table, on each engine in turn."""
     if engine_name == "sqlite":
-        yield Shop(tmp_path, f"sqlite:///{tmp_path / 'shop.db'}")
+        yield f"sqlite:///{tmp_path / 'shop.db'}"
         return
     server: Server = request.getfixturevalue("postgres")
     name = server.make()
-    yield Shop(tmp_path, server.url(name))
+    yield server.url(name)
     server.drop(name)
 
 
 @pytest.fixture
-def imported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """The same, with all its tables, and ready to be imported into this process."""
-    shop.migrate("upgrade", "head")
+def shop(shop_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """The shop of the page on embedding, with an empty database; it can be imported."""
+    for name, text in find_files().items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    shop = Shop(tmp_path, shop_url)
     for name, value in shop.environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.syspath_prepend(str(shop.folder))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     yield shop
-    load("database").engine.dispose()
-    load("application").router.log.store.close()
     forget()

@@ -1,18 +1,23 @@
 """The shop of the page on embedding: its files, as they are shown, and its database."""
 
 import importlib
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Engine, create_engine, inspect, text
+
+from router.migrate import find_drift
+from router.schema import make_tables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "embed.md").read_text("utf-8")
@@ -62,22 +67,27 @@ class Shop:
     folder: Path
     url: str
 
-    def alembic(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the command ``alembic`` as the page has it."""
-        return subprocess.run(
-            [sys.executable, "-m", "alembic", *words],
-            cwd=self.folder,
-            env={**os.environ, **self.environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def upgrade(self, section: str = "alembic") -> None:
+        """Run ``alembic upgrade head``, with this section of its configuration."""
+        command.upgrade(self._configure(section), "head")
 
-    def migrate(self, *words: str) -> str:
-        """Run it, and return all that it says; it must succeed."""
-        ended = self.alembic(*words)
+    def require_clean(self) -> None:
+        """Fail unless the host's alembic and the router's find nothing to do."""
+        for section in ("alembic", "router"):
+            command.check(self._configure(section))
+        with self.looking() as engine:
+            assert find_drift(engine, make_tables(prefix="notify_")) == []
+
+    def _configure(self, section: str) -> Config:
+        return Config(self.folder / "alembic.ini", ini_section=section, stdout=StringIO())
+
+    def run(self, *words: str) -> str:
+        """Run a command ``alembic`` as the page has it, in a process of its own."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "alembic", *words], capture_output=True, text=True, check=False
+        )
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout + ended.stderr
+        return ended.stdout
 
     @property
     def environ(self) -> dict[str, str]:
@@ -116,6 +126,10 @@ def load(name: str) -> ModuleType:
 
 
 def forget() -> None:
-    """Let the next test import its own."""
+    """Let go of what was imported, so that the next test imports its own."""
+    if "shop.application" in sys.modules:
+        load("application").router.log.store.close()
+    if "shop.database" in sys.modules:
+        load("database").engine.dispose()
     for name in [one for one in sys.modules if one.partition(".")[0] == "shop"]:
         del sys.modules[name]
