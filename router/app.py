@@ -42,8 +42,8 @@ class Router:
     """Receives notifications and delivers their events; nothing runs before it is entered.
 
     Args:
-        database: A URL, or an engine that the caller keeps and disposes of; two of its connections
-            are kept for writing.
+        database: A URL, or an engine that the caller keeps and disposes of; a few of its
+            connections are kept for writing.
         sources: Where notifications come from; each is served at ``/webhooks/{its name}``.
         plugins: Modules or objects whose hooks are called. A `Host` that has loaded others, from
             files or installed distributions, may be given instead.
@@ -89,12 +89,12 @@ class Router:
         own = make_tables(schema=schema, prefix=table_prefix)
         self.host = assembly.make_host(plugins, own=own)
         self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
+        self._outlet = assembly.make_outlet(http_allow, clock=lambda: self._store.now() / 1_000_000)
         self._clock = clock
         seconds = None if clock is None else clock.seconds
         self._store = Store(
             database, schema=schema, table_prefix=table_prefix, listen=listen, clock=seconds
         )
-        self._outlet = assembly.make_outlet(http_allow, self._store)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self._metrics, self._receives, self._delivers = metrics, receives, delivers
         self._sources = assembly.index_sources(sources)

@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import ModuleType
@@ -23,7 +23,6 @@ from router.reach import make_reach
 from router.schema import Tables
 from router.secrets import Secret
 from router.sources import Source
-from router.store import Store
 from router.subscriptions import Subscription
 
 logger = logging.getLogger("router")
@@ -42,8 +41,12 @@ def make_host(plugins: Sequence[object] | Host, *, own: Tables) -> Host:
     return plugins
 
 
-def make_outlet(allow: Sequence[str], store: Store) -> Outlet:
+def make_outlet(allow: Sequence[str], *, clock: Callable[[], float]) -> Outlet:
     """Return where the HTTP requests of handlers leave, and only for addresses they may reach.
+
+    Args:
+        allow: Networks and hosts besides the public ones.
+        clock: Seconds since 1970.
 
     Raises:
         ConfigError: Something in ``allow`` is neither a network nor a host.
@@ -52,7 +55,7 @@ def make_outlet(allow: Sequence[str], store: Store) -> Outlet:
         guard = Guard(make_reach(allow))
     except ValueError as error:
         raise ConfigError(f"http_allow must be {error}") from error
-    return Outlet(guard, clock=lambda: store.now() / 1_000_000)
+    return Outlet(guard, clock=clock)
 
 
 def make_sources(config: Config, host: Host) -> list[Source]:
