@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.schema import CreateSchema
 
 from router import assembly, migrate
+from router.errors import SchemaError
 from router.host import Host
 from router.schema import LOCKS, make_tables
 
@@ -54,7 +55,7 @@ def pass_over(
 
 
 def upgrade(
-    connection: Connection,
+    connection: Connection | None,
     *,
     schema: str | None = None,
     table_prefix: str = "",
@@ -67,14 +68,19 @@ def upgrade(
     host's has nothing but its own revision.
 
     Args:
-        connection: The one that the host's migration works on.
+        connection: The one that the host's migration works on; None is what alembic has offline.
         schema: As the router has it.
         table_prefix: Likewise.
         revision: Name it, so that the host's revision does the same for ever.
 
     Raises:
-        SchemaError: The tables are newer than this version.
+        SchemaError: The tables are newer than this version, or there is no connection.
     """
+    if connection is None:
+        raise SchemaError(
+            "alembic writes SQL for later and has no database, whose revision this would go by: "
+            "`router db sql` writes the SQL of the router's tables"
+        )
     tables = make_tables(schema=schema, prefix=table_prefix)
     if connection.dialect.name != "sqlite":  # where the host's transaction is alone as it is
         connection.exec_driver_sql(LOCKS[connection.dialect.name])

@@ -52,6 +52,11 @@ class Store:
         writes: bool = True,
     ) -> None:
         self._is_ours = isinstance(database, str)
+        if not isinstance(database, str | Engine):
+            raise StoreError(
+                f"the log needs a URL as text, or an Engine, not {type(database).__name__}; beside "
+                "an asynchronous engine it has one of its own, from the URL"
+            )
         self.engine = _open(database, create=create) if isinstance(database, str) else database
         self._dialect = find_dialect(self.engine.dialect.name)
         if not self._is_ours:
@@ -187,9 +192,9 @@ class Store:
         with self._translated():
             self._dialect.join(connection, self.tables.head)
             with connection.begin_nested():
+                if self.has_wakeups:  # before the head is locked; it is heard when all is committed
+                    self._dialect.announce(connection, place=self._place)
                 yield connection
-                if self.has_wakeups:
-                    self._dialect.announce(connection, place=self._place)  # heard when committed
 
     @contextmanager
     def rehearsing(self, *, idle: float) -> Iterator[Connection]:

@@ -110,6 +110,13 @@ def test_a_newer_log_is_refused(shop: Shop) -> None:
             upgrade(connection, table_prefix="notify_")
 
 
+def test_no_sql_is_written_for_later(shop: Shop) -> None:
+    """Offline a host's migration has no database to ask: it is told who writes the SQL."""
+    with pytest.raises(SchemaError, match="`router db sql`"):
+        upgrade(None)
+    assert shop.find_tables() == set()
+
+
 class Keeper:
     """A plugin with tables, one of them in a schema of its own."""
 

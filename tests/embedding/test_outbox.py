@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session
 
 from router import Router
 from router.errors import StoreError, UnknownName, Unreadable
 from router.events import Draft, Event
 from router.hookspecs import hookimpl
+from router.log import EventLog
 from router.rows import Appended
 from tests.ears import listening
 from tests.embedding.hosts import (
@@ -103,6 +105,33 @@ def test_many_hosts_and_receivers_leave_no_gap(router: Router, database: str) ->
     subjects = [subject for _, subject in read(router.log)]
     assert {one for one in subjects if one.startswith("bank:")} == kept
     assert len(subjects) == len(kept) + len(numbers)
+
+
+def test_a_session_appends_by_its_connection(router: Router, host: Engine) -> None:
+    """With the ORM it is the session's transaction: an event goes with what that has done."""
+    for name, is_kept in (("ana", False), ("ben", True)):
+        with Session(host) as session:
+            open_account(session.connection(), name)
+            append(router, name, connection=session.connection())
+            if is_kept:
+                session.commit()
+    assert read(router.log) == [(1, "bank:ben")]
+    assert find_accounts(host) == ["ben"]
+
+
+@pytest.mark.engines("postgresql")
+def test_a_schema_holds_the_log(database: str, host: Engine) -> None:
+    """So it is where the router's tables live in a schema, and have a prefix."""
+    router = Router(database, schema="notify", table_prefix="its_")
+    router.create_tables()
+    for is_kept in (False, True):
+        with host.connect() as connection:
+            append(router, "ana", connection=connection)
+            if is_kept:
+                connection.commit()
+    assert read(router.log) == [(1, "bank:ana")]
+    assert EventLog(router.log.store.engine).head() == 0
+    router.log.store.close()
 
 
 @pytest.mark.parametrize("driver", ["psycopg_async", "asyncpg"])

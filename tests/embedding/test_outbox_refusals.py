@@ -12,7 +12,9 @@ from router import Router, postgresql
 from router.errors import StoreError, Unavailable
 from router.events import Event
 from router.hookspecs import hookimpl
+from router.log import EventLog
 from router.rows import Appended
+from router.store import Store
 from tests.embedding.hosts import (
     TIMEOUT,
     append,
@@ -119,6 +121,29 @@ def test_a_commit_waits_for_the_disk(router: Router, host: Engine) -> None:
         assert connection.scalars(text("SHOW synchronous_commit")).one() == "on"
         connection.commit()
         assert connection.scalars(text("SHOW synchronous_commit")).one() == "off"
+
+
+@pytest.mark.engines("postgresql")
+def test_an_older_view_of_the_database_is_told(router: Router, host: Engine) -> None:
+    """Who sees the database as it was before others appended cannot append, and may try again."""
+    with host.connect() as connection:
+        connection.execution_options(isolation_level="REPEATABLE READ")
+        connection.execute(text("SELECT 1"))
+        append(router, "early")
+        with pytest.raises(Unavailable, match="concurrent update"):
+            append(router, "late", connection=connection)
+        connection.rollback()
+        assert append(router, "late", connection=connection).positions == (2,)
+        connection.commit()
+    assert router.log.head() == 2
+
+
+def test_a_log_that_is_only_read_is_refused(database: str, host: Engine) -> None:
+    """A log that was opened to be read takes nothing, by whose connection soever."""
+    store = Store(database, writes=False)
+    with host.begin() as connection, pytest.raises(StoreError, match="opened to be read"):
+        EventLog(store).append([make_entry()], connection=connection)
+    store.close()
 
 
 @in_loop
