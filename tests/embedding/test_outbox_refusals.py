@@ -16,6 +16,7 @@ from router.log import EventLog
 from router.rows import Appended
 from router.store import Store
 from tests.embedding.hosts import (
+    LONG,
     TIMEOUT,
     append,
     count_rows,
@@ -219,6 +220,7 @@ async def test_receivers_answer_503_while_a_host_holds_the_head(
 ) -> None:
     """A notification that comes meanwhile is refused before long, and taken when it comes again."""
     monkeypatch.setattr(postgresql, "APPEND_LOCK", TIMEOUT)
+    monkeypatch.setattr(postgresql, "APPEND_IDLE", LONG)
     slow = f"{database}?timeout={TIMEOUT}" if database.startswith("sqlite") else database
     with hosting(database) as host:
         async with Router(slow, sources=[StubSource()], delivers=False) as router:
@@ -244,6 +246,7 @@ def test_a_host_that_stands_still_loses_the_head(
         append(router, "ana", connection=connection)
         with pytest.raises(Unavailable, match="lock"):
             router.log.append([make_entry("ben")])
+        monkeypatch.setattr(postgresql, "APPEND_LOCK", LONG)
         assert router.log.append([make_entry("cid")])[0].positions == (1,)
         with pytest.raises(Exception, match=r"terminat|closed|lost"):
             connection.execute(text("SELECT 1"))
