@@ -81,6 +81,7 @@ class Arguments(TypedDict):
     database: str
     subscriptions: Mapping[str, Mapping[str, object]]
     schema: str | None
+    table_prefix: str
     listen: str | None
     max_body: int
     dedupe_seconds: float | None
@@ -97,6 +98,7 @@ def choose_arguments(config: Config) -> Arguments:
         database=Secret(config.database, config.folder).resolve(),
         subscriptions=config.subscriptions,
         schema=config.schema,
+        table_prefix=config.table_prefix,
         listen=config.listen and Secret(config.listen, config.folder).resolve(),
         max_body=config.max_body,
         dedupe_seconds=config.dedupe,

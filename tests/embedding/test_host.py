@@ -6,10 +6,12 @@ import json
 import logging
 import signal
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
@@ -17,6 +19,7 @@ from sqlalchemy import select
 from starlette.routing import Mount
 
 from router import Router
+from router.cli import router as command
 from router.errors import StoreError
 from router.log import EventLog
 from tests import databases
@@ -176,6 +179,20 @@ async def test_receiver_and_worker_may_be_apart(application: Any) -> None:  # no
 def place(application: Any, number: int) -> None:  # noqa: ANN401
     """Order something, from a router that is not entered."""
     application.order(number)
+
+
+def test_commands_work_beside_the_host(application: Any, shop: Shop) -> None:  # noqa: ANN401
+    """`router.toml` names the prefix, so that all commands see what is inside the application."""
+    place(application, 7)
+    (shop.folder / "router.toml").write_text('table_prefix = "notify_"\n', "utf-8")
+    for words, shown in (("events list", "order.placed"), ("db check", ""), ("doctor", "schema")):
+        done = CliRunner().invoke(command, words.split())
+        assert done.exit_code == 0, done.output
+        assert shown in done.output
+    sql = CliRunner().invoke(command, ["db", "sql"]).output
+    assert "CREATE TABLE notify_event " in sql
+    with closing(Router.from_config().log.store) as store:
+        assert EventLog(store).head() == 1
 
 
 @in_loop
