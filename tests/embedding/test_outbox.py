@@ -1,8 +1,10 @@
 """Tests of `router.outbox`: what a host appends is there with its transaction, or never was."""
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -215,17 +217,19 @@ def test_an_unreadable_body_is_refused(database: str) -> None:
 
 
 class Plugin:
-    """Notes the subjects of what it is handed."""
+    """Notes the subjects and positions of what it is handed."""
 
     plugin_name = "crm"
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.positions: list[int] = []
 
     @hookimpl
     def on_other(self, event: Event) -> None:
         """Note it."""
         self.seen.append(event.subject)
+        self.positions.append(event.position)
 
 
 @in_loop
@@ -251,6 +255,33 @@ async def test_a_worker_has_what_was_committed(database: str) -> None:
             await asyncio.to_thread(append, router, "dan")
             await until(lambda: len(plugin.seen) == 3)
     assert plugin.seen == ["bank:ana", "bank:cid", "bank:dan"]
+
+
+@in_loop
+async def test_a_subscription_has_all_in_order(database: str) -> None:
+    """Whoever appends beside whom, a conversation's events are handled in the order of the log."""
+    plugin = Plugin()
+
+    def act(number: int) -> None:
+        body = json.dumps(number).encode()
+        events = [msgspec.structs.replace(opened("all")[0], natural_key=(str(number),))]
+        if number % 4 == 0:
+            router.append("bank", body, events=events)
+            return
+        with host.connect() as connection:
+            router.append("bank", body, events=events, connection=connection)
+            if number % 4 == 1:
+                connection.rollback()
+            else:
+                connection.commit()
+
+    with hosting(database) as host, ThreadPoolExecutor(4) as threads:
+        async with Router(database, plugins=[plugin]) as router:
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(*(loop.run_in_executor(threads, act, at) for at in range(24)))
+            router.wake()
+            await until(lambda: len(plugin.positions) >= 18)
+    assert plugin.positions == list(range(1, 19))
 
 
 @pytest.mark.engines("postgresql")
