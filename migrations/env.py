@@ -1,7 +1,9 @@
 """How alembic runs the revisions: for `router.migrate`, and for a developer's `alembic` command.
 
 `router.migrate` hands over ``tables`` and either ``connection`` or ``dialect_name``, as attributes
-of the configuration. A developer has none of them: then ROUTER_DATABASE names the database.
+of the configuration. A developer has none of them: then ROUTER_DATABASE names the database. Nor
+has a host whose configuration has a section for the router: it may name ``sqlalchemy.url``,
+``schema`` and ``table_prefix`` there.
 """
 
 import os
@@ -23,8 +25,11 @@ Parent = Literal["schema_name", "table_name", "schema_qualified_table_name"]
 def run() -> None:
     """Do what the command asks, on whatever was handed over."""
     attributes = context.config.attributes
-    tables: Tables = attributes.get("tables") or make_tables()
-    url = make_url(os.environ.get("ROUTER_DATABASE", "sqlite:///router.db"))
+    tables: Tables = attributes.get("tables") or make_tables(
+        schema=_find_option("schema") or None, prefix=_find_option("table_prefix")
+    )
+    named = os.environ.get("ROUTER_DATABASE", "sqlite:///router.db")
+    url = make_url(_find_option("sqlalchemy.url") or named)
     if context.is_offline_mode():
         _write_sql(attributes.get("dialect_name") or url.get_backend_name(), tables)
     elif (connection := attributes.get("connection")) is not None:
@@ -35,6 +40,12 @@ def run() -> None:
             _run_on(connection, tables)
             connection.commit()
         engine.dispose()
+
+
+def _find_option(name: str) -> str:
+    """Return what the section that is used says of it; empty where it says nothing."""
+    config = context.config
+    return config.file_config.get(config.config_ini_section, name, fallback="")
 
 
 def _run_on(connection: Connection, tables: Tables) -> None:

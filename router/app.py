@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Self, Unpack
 
@@ -25,13 +24,13 @@ from router.events import Event
 from router.host import Host
 from router.log import EventLog
 from router.meters import Registry
-from router.outlet import Outlet
-from router.receiver import Receiver, make_application
+from router.outbox import AppendOptions, Outbox
+from router.receiver import NOT_HERE, Receiver, make_application
 from router.reparsing import Reparsing
 from router.replay import Replays
 from router.replay_handle import ReplayHandle, ReplayOptions, start_rebuild, start_replay
+from router.rows import Appended
 from router.schema import make_tables
-from router.secrets import Secret
 from router.sources import Source
 from router.store import Store
 from router.tracing import TracerProvider
@@ -41,8 +40,8 @@ class Router:
     """Receives notifications and delivers their events; nothing runs before it is entered.
 
     Args:
-        database: A URL, or an engine that the caller keeps and disposes of; two of its connections
-            are kept for writing.
+        database: A URL, or an engine that the caller keeps and disposes of; a few of its
+            connections are kept for writing.
         sources: Where notifications come from; each is served at ``/webhooks/{its name}``.
         plugins: Modules or objects whose hooks are called. A `Host` that has loaded others, from
             files or installed distributions, may be given instead.
@@ -88,13 +87,12 @@ class Router:
     ) -> None:
         self.host = assembly.make_host(plugins, own=make_tables(schema=schema, prefix=table_prefix))
         self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
-        guard = assembly.make_guard(http_allow)
+        self._outlet = assembly.make_outlet(http_allow, clock=lambda: self._store.now() / 1_000_000)
         self._clock = clock
         seconds = None if clock is None else clock.seconds
         self._store = Store(
             database, schema=schema, table_prefix=table_prefix, listen=listen, clock=seconds
         )
-        self._outlet = Outlet(guard, clock=lambda: self._store.now() / 1_000_000)
         self.log = EventLog(self._store, dedupe_seconds=dedupe_seconds)
         self.log.tracing = assembly.make_tracing(tracing)
         self._metrics, self._receives, self._delivers = metrics, receives, delivers
@@ -106,6 +104,7 @@ class Router:
             clock=seconds or time.time,
             meters=self.log.meters,
         )
+        self._outbox = Outbox(self.log, sources=self._sources, on_append=self.wake)
         self._dispatcher: Dispatcher | None = None
         self._running = AsyncExitStack()  # what is to be ended
         self._is_entered = False
@@ -129,19 +128,9 @@ class Router:
         """Return the router that ``config`` describes, with all plugins that are installed."""
         host = Host.load(directories=config.plugins_dir, configured=config.plugin_settings)
         host.require_sound()
-        router = cls(
-            Secret(config.database, config.folder).resolve(),
-            sources=assembly.make_sources(config, host) if receives else (),
-            plugins=host,
-            subscriptions=config.subscriptions,
-            schema=config.schema,
-            listen=config.listen and Secret(config.listen, config.folder).resolve(),
-            max_body=config.max_body,
-            dedupe_seconds=config.dedupe,
-            http_allow=config.http_allow,
-            receives=receives,
-            delivers=delivers,
-        )
+        sources = assembly.make_sources(config, host) if receives else ()
+        chosen = assembly.choose_arguments(config)
+        router = cls(**chosen, sources=sources, plugins=host, receives=receives, delivers=delivers)
         assembly.warn_of_strays(host, config)
         return router
 
@@ -168,6 +157,22 @@ class Router:
     def reparsing(self) -> Reparsing:
         """Splits again what its sources stored; its calls wait for the database."""
         return Reparsing(self.log, self._sources)
+
+    def append(self, source: str, body: bytes, **how: Unpack[AppendOptions]) -> Appended:
+        """Append a notification of the host's own, as `Outbox.append` does; waits for the database.
+
+        ``router.append("shop", body, events=[Draft(...)], connection=connection)`` is the last
+        statement of a transaction of the host's.
+        """
+        return self._outbox.append(source, body, **how)
+
+    def wake(self, events: Sequence[Event] = ()) -> None:
+        """Let this process deliver now what a host has committed, from any thread.
+
+        Unless it is told it looks twice a second; on PostgreSQL the commit tells it.
+        """
+        if (dispatcher := self._dispatcher) is not None:
+            dispatcher.wake(events)
 
     async def replay(self, subscription: str, **how: Unpack[ReplayOptions]) -> ReplayHandle:
         """Start to hand a range of history to a subscription again; a worker carries it out.
@@ -237,6 +242,8 @@ class Router:
                 await self._start_dispatcher(stack)
             if self._receives:
                 await self._start_receiver(stack)
+            else:
+                self._receiver.close(NOT_HERE)
             self._running = stack.pop_all()
         return self
 
@@ -278,23 +285,15 @@ class Router:
 
     async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
         stack.enter_context(standstill.watching(self._subscriptions))
-        self._dispatcher = Dispatcher(
-            self._subscriptions,
-            log=self.log,
-            clock=self._clock,
-            outlet=self._outlet,
-            listeners=[partial(lifecycle.alert, [plugin]) for plugin in self.host.running()],
+        self._dispatcher = assembly.make_dispatcher(
+            self.host, self._subscriptions, log=self.log, clock=self._clock, outlet=self._outlet
         )
         stack.push_async_callback(self.drain)
         await self._dispatcher.start()
 
     async def _start_receiver(self, stack: AsyncExitStack) -> None:
-        appending = Appending(self.log, on_append=self._wake)
+        appending = Appending(self.log, on_append=self.wake)
         appending.start()
         stack.push_async_callback(asyncio.to_thread, appending.stop)
         self._receiver.open(traced.trace_appends(appending.writer, self.log.tracing))
         stack.push_async_callback(self.drain)
-
-    def _wake(self, events: Sequence[Event]) -> None:
-        if (dispatcher := self._dispatcher) is not None:
-            dispatcher.wake(events)

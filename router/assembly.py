@@ -2,20 +2,26 @@
 
 import importlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import ModuleType
-from typing import cast
+from typing import TypedDict, cast
 
+from router import lifecycle
+from router.clock import Clock
 from router.config import Config
+from router.dispatcher import Dispatcher
 from router.errors import ConfigError, RouterError, UnknownName
 from router.guard import Guard
 from router.host import Host
 from router.log import EventLog
 from router.meters import Registry
 from router.options import explain_unknown, merge_options
+from router.outlet import Outlet
 from router.reach import make_reach
 from router.schema import Tables
+from router.secrets import Secret
 from router.sources import Source
 from router.subscriptions import Subscription
 from router.tracing import TracerProvider, Tracing
@@ -39,16 +45,21 @@ def make_host(plugins: Sequence[object] | Host, *, own: Tables) -> Host:
     return plugins
 
 
-def make_guard(allow: Sequence[str]) -> Guard:
-    """Return what says whom handlers may call by HTTP.
+def make_outlet(allow: Sequence[str], *, clock: Callable[[], float]) -> Outlet:
+    """Return where the HTTP requests of handlers leave, and only for addresses they may reach.
+
+    Args:
+        allow: Networks and hosts besides the public ones.
+        clock: Seconds since 1970.
 
     Raises:
         ConfigError: Something in ``allow`` is neither a network nor a host.
     """
     try:
-        return Guard(make_reach(allow))
+        guard = Guard(make_reach(allow))
     except ValueError as error:
         raise ConfigError(f"http_allow must be {error}") from error
+    return Outlet(guard, clock=clock)
 
 
 def make_sources(config: Config, host: Host) -> list[Source]:
@@ -66,6 +77,37 @@ def make_sources(config: Config, host: Host) -> list[Source]:
         adapter = adapters[wanted.adapter]
         sources.append(adapter.make_source(name, wanted.settings, folder=wanted.folder))
     return sources
+
+
+class Arguments(TypedDict):
+    """What a configuration says of a router as `Router` takes it, but for sources and plugins."""
+
+    database: str
+    subscriptions: Mapping[str, Mapping[str, object]]
+    schema: str | None
+    table_prefix: str
+    listen: str | None
+    max_body: int
+    dedupe_seconds: float | None
+    http_allow: Sequence[str]
+
+
+def choose_arguments(config: Config) -> Arguments:
+    """Return what ``config`` says of a router, its secrets resolved.
+
+    Raises:
+        ConfigError: A secret is not where it should be.
+    """
+    return Arguments(
+        database=Secret(config.database, config.folder).resolve(),
+        subscriptions=config.subscriptions,
+        schema=config.schema,
+        table_prefix=config.table_prefix,
+        listen=config.listen and Secret(config.listen, config.folder).resolve(),
+        max_body=config.max_body,
+        dedupe_seconds=config.dedupe,
+        http_allow=config.http_allow,
+    )
 
 
 def index_sources(sources: Sequence[Source]) -> dict[str, Source]:
@@ -117,6 +159,24 @@ def find_subscription(subscriptions: Iterable[Subscription], name: str) -> Subsc
         if one.name == name:
             return one
     raise UnknownName(f"this router has no plugin {name!r} that handles events")
+
+
+def make_dispatcher(
+    host: Host,
+    subscriptions: Sequence[Subscription],
+    *,
+    log: EventLog,
+    clock: Clock | None,
+    outlet: Outlet,
+) -> Dispatcher:
+    """Return what delivers to ``subscriptions``, and tells the plugins of ``host`` of alerts."""
+    return Dispatcher(
+        subscriptions,
+        log=log,
+        clock=clock,
+        outlet=outlet,
+        listeners=[partial(lifecycle.alert, [plugin]) for plugin in host.running()],
+    )
 
 
 def exposing(log: EventLog, registry: Registry | None) -> AbstractContextManager[None]:

@@ -2,17 +2,20 @@
 
 The text of the statements is made of our own tables' names and of place holders, nothing else.
 Each engine has its own way, side by side, since each was found to spend most of an append on what
-its driver does to every single value (`docs/decisions`).
+its driver does to every single value (`docs/decisions`). A host's connection may have another
+driver than ours; there it is SQLAlchemy's way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import TypeVar, cast
 
-from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table
+from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table, insert, select
 from sqlalchemy.types import TypeEngine
 
 CHUNK = 64  # rows a statement on SQLite; the widest has 14 columns, it takes 32,766 variables
+OURS = ("pysqlite", "aiosqlite", "psycopg", "psycopg_async")  # drivers; those that speak as they do
 
 Values = tuple[object, ...]
 Parts = Sequence[tuple[Table, Sequence[Values]]]
@@ -38,28 +41,30 @@ def insert_together(
         then: A statement without a result, and its parameters.
     """
     text, values = then
-    if connection.dialect.name == "sqlite":
+    if connection.dialect.driver not in OURS:
+        for table, rows in parts:
+            names = [column.name for column in table.columns]
+            connection.execute(insert(table), [dict(zip(names, row, strict=False)) for row in rows])
+        connection.exec_driver_sql(text, values)
+    elif connection.dialect.name == "sqlite":
         for table, rows in parts:
             for chunk in _chunks(rows):
                 statement = _insert_values(table, len(chunk), len(chunk[0]), connection.dialect)
                 found = tuple(value for row in chunk for value in row)
                 connection.exec_driver_sql(statement, found)
         connection.exec_driver_sql(text, values)
-        return
-    texts: list[str] = []
-    arrays: list[object] = []
-    for number, (table, rows) in enumerate(parts):
-        statement, writers = _insert_arrays(table, len(rows[0]), connection.dialect)
-        columns = zip(*rows, strict=True)
-        texts.append(f"part{number} AS ({statement})")
-        arrays += [write(column) for write, column in zip(writers, columns, strict=True)]
-    connection.exec_driver_sql(f"WITH {', '.join(texts)} {text}", (*arrays, *values))
+    else:
+        _insert_arrays_together(connection, parts, text, values)
 
 
 def find_keys(connection: Connection, tables: Sequence[Table], keys: Sequence[bytes]) -> set[bytes]:
     """Return those of ``keys`` that any of ``tables`` holds in its first column."""
     found: set[bytes] = set()
-    if connection.dialect.name == "sqlite":
+    if connection.dialect.driver not in OURS:
+        for table, chunk in product(tables, _chunks(keys)):
+            key = next(iter(table.columns))
+            found.update(connection.scalars(select(key).where(key.in_(chunk))))
+    elif connection.dialect.name == "sqlite":
         for chunk in _chunks(keys):
             statement = _select_in(tuple(tables), len(chunk), connection.dialect)
             rows = connection.exec_driver_sql(statement, tuple(chunk) * len(tables))
@@ -97,6 +102,19 @@ def _select_in(tables: tuple[Table, ...], count: int, dialect: Dialect) -> str:
 # takes ten times as long to find out each value's type; bytes alone are sent as they are.
 
 Writer = Callable[[Sequence[object]], object]
+
+
+def _insert_arrays_together(
+    connection: Connection, parts: Parts, then: str, values: Values
+) -> None:
+    texts: list[str] = []
+    arrays: list[object] = []
+    for number, (table, rows) in enumerate(parts):
+        statement, writers = _insert_arrays(table, len(rows[0]), connection.dialect)
+        columns = zip(*rows, strict=True)
+        texts.append(f"part{number} AS ({statement})")
+        arrays += [write(column) for write, column in zip(writers, columns, strict=True)]
+    connection.exec_driver_sql(f"WITH {', '.join(texts)} {then}", (*arrays, *values))
 
 
 @lru_cache(maxsize=256)

@@ -25,6 +25,7 @@ SHORTEST_DEDUPE = 30 * 86_400.0  # seconds: Meta redelivers for 7 days, the rest
 DEFAULTS: Mapping[str, object] = {
     "database": "sqlite:///router.db",
     "schema": "",
+    "table_prefix": "",
     "listen": "",
     "plugins_dir": [],
     "max_body": "4MiB",
@@ -63,6 +64,7 @@ class Config:
             directory.
         database: A database URL, or an ``env:`` or ``file:`` reference to one.
         schema: The one in which the tables live; empty or None is the database's default.
+        table_prefix: Put before each table's name.
         listen: Where announcements of new events are heard: a URL or a reference to one, "off", or,
             empty or None, where the database is.
         plugins_dir: Folders in which each ``*.py`` is a plugin.
@@ -80,6 +82,7 @@ class Config:
     folder: Path
     database: str
     schema: str | None
+    table_prefix: str
     listen: str | None
     plugins_dir: tuple[Path, ...]
     max_body: int
@@ -132,7 +135,8 @@ def load(
         file=file,
         folder=written.folder,
         database=used["database"].read("database", _read_database),
-        schema=used["schema"].read("schema", _read_schema),
+        schema=used["schema"].read("schema", _read_name) or None,
+        table_prefix=used["table_prefix"].read("table_prefix", _read_name),
         listen=used["listen"].read("listen", _read_listen),
         plugins_dir=used["plugins_dir"].read("plugins_dir", _read_folders),
         max_body=used["max_body"].read("max_body", _read_size),
@@ -152,6 +156,7 @@ def describe(config: Config) -> list[tuple[str, object, str]]:
     plain: dict[str, object] = {
         "database": mask_database(config.database),
         "schema": config.schema or "",
+        "table_prefix": config.table_prefix,
         "listen": listen if listen in ("", "off") else mask_database(listen),
         "plugins_dir": [str(folder) for folder in config.plugins_dir],
         "max_body": config.max_body,
@@ -183,10 +188,8 @@ def _flatten(value: object, key: str) -> Iterator[tuple[str, object]]:
 
 def _find_file(path: Path | None, *, working: Path) -> Path | None:
     file = working / (path or FILE_NAME)
-    if file.exists():
-        return file
-    if path is None:
-        return None
+    if file.exists() or path is None:
+        return file if file.exists() else None
     raise ConfigError(f"the file {file} does not exist: create it, or name another")
 
 
@@ -196,10 +199,10 @@ def _read_database(value: object, _: Path) -> str:
     return value
 
 
-def _read_schema(value: object, _: Path) -> str | None:
+def _read_name(value: object, _: Path) -> str:
     if not isinstance(value, str):
-        raise ValueError(f'the name of a schema such as "router", not {value!r}')
-    return value or None
+        raise ValueError(f'a name such as "router", not {value!r}')
+    return value
 
 
 def _read_listen(value: object, _: Path) -> str | None:

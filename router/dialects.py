@@ -52,6 +52,13 @@ class Dialect(Protocol):
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``place`` stands for the log."""
 
+    def join(self, connection: Connection, head: Table) -> None:
+        """Make sure that a host's transaction keeps what is appended in it; ``head`` is the log's.
+
+        Raises:
+            StoreError: It does not, or there is none; says what to do.
+        """
+
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""
 

@@ -41,6 +41,15 @@ class Gate:
                 self._owes_turn = appending and self._others > 0
                 self._condition.notify_all()
 
+    def require_outside(self) -> None:
+        """Return when this very thread is not inside.
+
+        Raises:
+            StoreError: It is.
+        """
+        if self._holder == threading.get_ident():
+            raise _already_writing()
+
     @property
     def is_append_waiting(self) -> bool:
         """Whether a long batch should end now."""
@@ -52,8 +61,7 @@ class Gate:
         return self._appends + self._others
 
     def _enter(self, *, appending: bool) -> None:
-        if self._holder == threading.get_ident():
-            raise _already_writing()
+        self.require_outside()
         with self._condition:
             self._count(1, appending=appending)
             try:
@@ -95,13 +103,21 @@ class OpenGate:
         Raises:
             StoreError: This very thread is: what it does would be committed by itself.
         """
-        if getattr(self._here, "is_inside", False):
-            raise _already_writing()
+        self.require_outside()
         self._here.is_inside = True
         try:
             yield
         finally:
             self._here.is_inside = False
+
+    def require_outside(self) -> None:
+        """Return when this very thread is not inside.
+
+        Raises:
+            StoreError: It is.
+        """
+        if getattr(self._here, "is_inside", False):
+            raise _already_writing()
 
 
 def _already_writing() -> StoreError:

@@ -5,6 +5,7 @@ from sqlalchemy import Dialect, Select, select
 from router.schema import Tables
 
 LOG = "main"  # the row of `head`
+MARKS = {"qmark": ("?", "?"), "numeric_dollar": ("$1", "$2")}  # by how a driver has them
 
 
 def select_head(tables: Tables) -> Select[int, int]:
@@ -17,5 +18,5 @@ def select_head(tables: Tables) -> Select[int, int]:
 def write_move(tables: Tables, dialect: Dialect) -> str:
     """Return the statement that moves the head, with marks for the position and the log time."""
     table = dialect.identifier_preparer.format_table(tables.head)
-    mark = "?" if dialect.paramstyle == "qmark" else "%s"
-    return f"UPDATE {table} SET position = {mark}, appended_at = {mark} WHERE log = '{LOG}'"  # noqa: S608
+    first, second = MARKS.get(dialect.paramstyle, ("%s", "%s"))
+    return f"UPDATE {table} SET position = {first}, appended_at = {second} WHERE log = '{LOG}'"  # noqa: S608

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Connection, Engine, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.bulk import Parts, insert_together
@@ -60,23 +60,33 @@ class EventLog:
         self._select_head = select_head(self.store.tables)
         self._move_head = write_move(self.store.tables, self.store.engine.dialect)
 
-    def append(self, entries: Sequence[Entry]) -> list[Appended]:
+    def append(
+        self, entries: Sequence[Entry], *, connection: Connection | None = None
+    ) -> list[Appended]:
         """Append all ``entries`` in one transaction and return what became of each, in order.
 
         Events that the dedupe memory knows are left out; a notification all of whose events are
         known leaves no row at all. When this returns, the events are on disk.
 
+        Args:
+            entries: Notifications with their events.
+            connection: Of a transaction on the same database that is to hold them; they are on disk
+                when whoever began it has committed it. Until then nobody else can append.
+
         Raises:
             Unavailable: The database cannot take them now, or its answer was lost: nothing is known
                 of them, and appending them again is safe.
-            StoreError: One of them can never be stored; none was.
+            StoreError: One of them can never be stored, or the ``connection`` keeps not what the
+                log promises; none was.
         """
         tables = self.store.tables
         prepared = [prepare(entry) for entry in entries]
         keys = [one.key for entry in prepared for one in entry.found]
-        with self.store.writing(Kind.APPEND) as connection:
-            head = connection.execute(self._select_head).one()
-            known = self.dedupe.find_known(connection, keys)
+        store = self.store
+        opened = store.writing(Kind.APPEND) if connection is None else store.joining(connection)
+        with opened as inside:
+            head = inside.execute(self._select_head).one()
+            known = self.dedupe.find_known(inside, keys)
             batch = number(prepared, known=known, head=head.position)
             if batch.events:
                 parts: Parts = [
@@ -85,7 +95,7 @@ class EventLog:
                     (tables.dedupe[head.generation], batch.keys),
                 ]
                 moved = (head.position + len(batch.events), self.store.now())
-                insert_together(connection, parts, then=(self._move_head, moved))
+                insert_together(inside, parts, then=(self._move(inside), moved))
         return batch.appended
 
     def head(self) -> int:
@@ -211,6 +221,11 @@ class EventLog:
         with self.store.reading() as connection:
             first, last = connection.execute(self._matching(query, matching)).one()
         return None if first is None else (first, last)
+
+    def _move(self, connection: Connection) -> str:
+        dialect = connection.dialect
+        is_ours = dialect is self.store.engine.dialect
+        return self._move_head if is_ours else write_move(self.store.tables, dialect)
 
     def _matching(
         self, query: Select[*tuple[Any, ...]], matching: Filter

@@ -199,6 +199,21 @@ def begin_writing(
         _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")
 
 
+def join(connection: Connection, head: Table) -> None:
+    """Make sure that a host's transaction keeps what is appended in it, and that there is one.
+
+    Raises:
+        StoreError: There is none; says what to do.
+    """
+    driver = connection.connection.dbapi_connection
+    if driver is not None and connection.dialect.detect_autocommit_setting(driver):
+        raise StoreError(
+            "the connection commits each statement by itself: take one whose isolation_level is "
+            "not AUTOCOMMIT"
+        )
+    connection.exec_driver_sql(_WAIT_FOR_DISK)
+
+
 def read_clock(connection: Connection) -> float | None:
     """Return the server's time in seconds since 1970."""
     query = "SELECT extract(epoch FROM clock_timestamp())"
@@ -210,7 +225,7 @@ def explain(error: DBAPIError) -> str | None:
 
     The driver's own words alone: SQLAlchemy's add the statement and its parameters.
     """
-    state = getattr(error.orig, "sqlstate", None) or ""
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
     if state and not state.startswith(_PASSING) and state not in _STATES:
         return None
     lines = str(error.orig).splitlines() or [type(error.orig).__name__]

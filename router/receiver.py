@@ -20,6 +20,7 @@ from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unve
 from router.events import Draft, Entry, Notification
 from router.extensions import make_mounts
 from router.meters import Meters
+from router.mounts import path_of, with_whole_path
 from router.problems import ERROR_HANDLERS, TooLarge, find_reason, make_problem
 from router.rows import Appended
 from router.sources import Request, Source
@@ -33,6 +34,9 @@ MALFORMED = (Draft(path="$", type="other", subtype="malformed"),)
 NOT_STARTED = (
     "the router has not been started: give the application lifespan=router.lifespan, or wrap its "
     "own in `async with router:`"
+)
+NOT_HERE = (
+    "this process takes no notifications: its router was made with receives=False, for others do"
 )
 
 _CREDENTIALS = re.compile(
@@ -82,10 +86,10 @@ class Receiver:
         self._writer = writer
         self._uploads = Uploads()  # for the event loop that runs now
 
-    def close(self) -> None:
+    def close(self, refusal: str = "the router is stopping") -> None:
         """Refuse notifications from now on, so that the provider sends them elsewhere or later."""
         self._writer = None
-        self._refusal = "the router is stopping"
+        self._refusal = refusal
 
     def require_open(self) -> Appender:
         """Return the writer while notifications are taken.
@@ -150,8 +154,8 @@ class Receiver:
         """Take a notification: 200 with an empty body once it is on disk."""
         _verify(source, request)
         body, headers = request.body, request.headers
-        drafts = _split(source, body)
-        kept = {name: headers[name] for name in headers if not _is_credential(name)}
+        drafts = split(source, body)
+        kept = {name: headers[name] for name in headers if not is_credential(name)}
         received_at = datetime.fromtimestamp(self._clock(), UTC)
         notification = Notification(source.name, received_at, kept, body)
         appended = await _append(writer, notification, drafts)
@@ -188,7 +192,8 @@ def _declared(scope: Scope) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _is_credential(name: str) -> bool:
+def is_credential(name: str) -> bool:
+    """Whether the header ``name`` carries what proves who sends, which is not stored."""
     return _CREDENTIALS.search(name) is not None
 
 
@@ -228,7 +233,7 @@ def _verify(source: Source, request: Request) -> None:
         raise Unverified("the request could not be verified") from None
 
 
-def _split(source: Source, body: bytes) -> Sequence[Draft]:
+def split(source: Source, body: bytes) -> Sequence[Draft]:
     """Split ``body``; an adapter that breaks its promise costs the events' types, not the body."""
     try:
         drafts = list(source.split(body))
@@ -249,13 +254,6 @@ async def _append(
     except StoreError as error:
         logger.error("a notification is kept without its events: %s", error)
         return await writer.append(Entry(notification, MALFORMED))
-
-
-def path_of(scope: Scope) -> str:
-    """Return the path of a request, counted from where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 async def livez(_http: HttpRequest) -> Response:
@@ -287,6 +285,8 @@ def make_application(
     )
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            scope = with_whole_path(scope)
         is_webhook = scope["type"] == "http" and path_of(scope).startswith(PREFIX)
         await (webhooks if is_webhook else rest)(scope, receive, send)
 

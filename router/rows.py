@@ -23,6 +23,7 @@ from router.events import (
 )
 
 MAX_SUBJECT = 2_000  # bytes in UTF-8: a row of a PostgreSQL index holds 2,704, with other columns
+MAX_SOURCE = 255  # characters, as its column has it
 LIVE = (False, False)  # the last columns of `event`: `reparsed` and `quiet`
 
 
@@ -82,9 +83,11 @@ def prepare(entry: Entry) -> Prepared:
     """Do all for ``entry`` that can be done before the log is locked.
 
     Raises:
-        StoreError: The log cannot hold one of its drafts.
+        StoreError: The log cannot hold one of its drafts, or the name of its source.
     """
     notification = entry.notification
+    if len(notification.source) > MAX_SOURCE:  # one engine would keep it, another cut it off
+        raise StoreError(f"the name of a source has no more than {MAX_SOURCE} characters")
     found = find(notification, entry.drafts)
     return Prepared(notification, _notification_row(notification), found)
 

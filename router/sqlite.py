@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     DataError,
@@ -29,6 +30,7 @@ KEPT = 1
 BUSY_SECONDS = 5.0
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 RESTART_BYTES = 64 * 1024 * 1024
+LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, from Python 3.12 on
 HOLD_MILLIS = 100  # that a checkpoint may wait for readers while it holds up writers
 
 
@@ -99,7 +101,8 @@ def require_durable(engine: Engine) -> None:
         raise StoreError(
             "the SQLite engine is not durable enough for the log: connect with "
             'connect_args={"isolation_level": None} and execute "PRAGMA journal_mode = WAL" and '
-            '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN'
+            '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN; '
+            "or give the router the URL, and keep that engine for yourself"
         )
 
 
@@ -109,11 +112,10 @@ def _is_manual(driver: object) -> bool:
     Python 3.12's ``autocommit`` takes commit() out of our hands; a listener that emits BEGIN, as
     SQLAlchemy's documentation shows, has opened a transaction by now.
     """
-    legacy = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL
     return (
         isinstance(driver, sqlite3.Connection)
         and driver.isolation_level is None
-        and getattr(driver, "autocommit", legacy) == legacy
+        and getattr(driver, "autocommit", LEGACY) == LEGACY
         and not driver.in_transaction
     )
 
@@ -145,6 +147,34 @@ def keep(connection: Connection, *, lasting: bool) -> None:
     if not lasting:
         connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
         connection.rollback()  # ends what SQLAlchemy takes for a transaction
+
+
+def join(connection: Connection, head: Table) -> None:
+    """Make sure that a host's transaction keeps what is appended in it, and hold the write lock.
+
+    Raises:
+        StoreError: It does not, or there is none; says what to do.
+    """
+    ask = connection.exec_driver_sql
+    journal, level = (
+        ask(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")
+    )
+    driver: Any = connection.connection.driver_connection  # sqlite3's, or one around it
+    is_plain = getattr(driver, "autocommit", LEGACY) == LEGACY
+    if journal != "wal" or level < 2 or (is_plain and driver.isolation_level is not None):
+        raise StoreError(
+            "the SQLite connection does not keep what the log promises: have its engine connect "
+            'with connect_args={"isolation_level": None}, execute "PRAGMA journal_mode = WAL" and '
+            '"PRAGMA synchronous = FULL" on each new connection, and begin each transaction with '
+            '"BEGIN IMMEDIATE"'
+        )
+    if not driver.in_transaction:
+        raise StoreError(
+            "the SQLite connection is in no transaction, so that each statement would be committed "
+            'by itself: execute "BEGIN IMMEDIATE" before the first of them'
+        )
+    # A transaction that has only read would, instead of waiting, fail when it is to write.
+    connection.execute(update(head).values(log=head.c.log))
 
 
 def read_clock(connection: Connection) -> float | None:

@@ -52,6 +52,11 @@ class Store:
         writes: bool = True,
     ) -> None:
         self._is_ours = isinstance(database, str)
+        if not isinstance(database, str | Engine):
+            raise StoreError(
+                f"the log needs a URL as text, or an Engine, not {type(database).__name__}; beside "
+                "an asynchronous engine it has one of its own, from the URL"
+            )
         self.engine = _open(database, create=create) if isinstance(database, str) else database
         self._dialect = find_dialect(self.engine.dialect.name)
         if not self._is_ours:
@@ -166,6 +171,30 @@ class Store:
             yield connection
             connection.commit()
             self.start_checkpoints()  # within the gate: never by two threads at once
+
+    @contextmanager
+    def joining(self, connection: Connection) -> Iterator[Connection]:
+        """Let what is appended in the block be a part of the transaction on a host's connection.
+
+        Where the block fails that is undone, and the transaction may go on.
+
+        Raises:
+            Unavailable: The database does not take it now.
+            StoreError: The connection is of another kind of database, or in no transaction that
+                keeps what the log promises; or this thread is in one of the router's.
+        """
+        theirs, ours = connection.dialect.name, self.engine.dialect.name
+        if theirs != ours:
+            raise StoreError(f"the connection leads to {theirs}, and the log is on {ours}")
+        if not self._writes:
+            raise StoreError("this log was opened to be read: nothing is written to it")
+        self.gate.require_outside()
+        with self._translated():
+            self._dialect.join(connection, self.tables.head)
+            with connection.begin_nested():
+                if self.has_wakeups:  # before the head is locked; it is heard when all is committed
+                    self._dialect.announce(connection, place=self._place)
+                yield connection
 
     @contextmanager
     def rehearsing(self, *, idle: float) -> Iterator[Connection]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
     1: "alerts bell bodies breaker clock config conventions crew errors events filters gate kind"
-    " lane layers lending masks meters options paths periodic plugin_settings progress reach"
+    " lane layers lending masks meters mounts options paths periodic plugin_settings progress reach"
     " replay_states rests room schema secrets slots threads tracing turns",
     2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
     " dialects exchanges fresh_tables guard head letters listening migrate opentelemetry"
@@ -26,7 +26,7 @@ FLOORS = {
     5: "appending calls control declarations doctor extensions failures faults host lifecycle"
     " loading problems prometheus receiver standstill subscriptions traced uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
-    " rebuilds replay replay_handle retries shadow verdicts watch",
+    " neighbours outbox rebuilds replay replay_handle retries shadow verdicts watch",
     7: "app",
     8: "__init__ cli console demo plugins serving testing",
 }

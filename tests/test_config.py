@@ -66,7 +66,7 @@ def test_runs_on_defaults_without_a_file(read: Load, tmp_path: Path) -> None:
     assert config.file is None
     assert config.folder == tmp_path
     assert config.database == "sqlite:///router.db"
-    assert (config.schema, config.listen) == (None, None)
+    assert (config.schema, config.table_prefix, config.listen) == (None, "", None)
     assert config.plugins_dir == ()
     assert config.max_body == 4 * 1024 * 1024
     assert config.dedupe == 30 * 86_400
@@ -103,6 +103,7 @@ def test_flag_beats_variable_beats_file_beats_default(read: Load) -> None:
     assert config.origins == {
         "database": "--database",
         "schema": "default",
+        "table_prefix": "default",
         "listen": "default",
         "plugins_dir": "default",
         "max_body": "ROUTER_MAX_BODY",
@@ -251,7 +252,7 @@ def test_describes_every_setting_with_its_origin(read: Load) -> None:
     assert rows["subscriptions.crm.retry.attempts"] == (50, file)
     assert rows["plugins.crm.url"] == ("https://crm.internal", file)
     assert rows["http.allow"] == ([], "default")
-    assert len(rows) == len(describe(config)) == 29
+    assert len(rows) == len(describe(config)) == 30
 
 
 def test_reads_whom_handlers_may_reach(read: Load) -> None:
@@ -284,11 +285,12 @@ def test_refuses_what_is_neither_a_network_nor_a_host(read: Load, text: str, wor
 
 
 def test_reads_where_the_tables_are_and_where_to_listen(read: Load) -> None:
-    """The schema is a name; listening is done at a URL, at a reference to one, or not at all."""
-    config = read("schema = 'crm'\nlisten = 'env:SERVER'")
-    assert (config.schema, config.listen) == ("crm", "env:SERVER")
+    """Schema and prefix are names; one listens at a URL, at a reference to one, or not at all."""
+    config = read("schema = 'crm'\ntable_prefix = 'notify_'\nlisten = 'env:SERVER'")
+    place = (config.schema, config.table_prefix, config.listen)
+    assert place == ("crm", "notify_", "env:SERVER")
     assert read(environ={"ROUTER_LISTEN": "off", "ROUTER_SCHEMA": ""}).listen == "off"
-    for text, words in (("schema = 7", "the name of a schema"), ("listen = true", 'or "off"')):
+    for text, words in (("schema = 7", 'a name such as "router"'), ("listen = true", 'or "off"')):
         with pytest.raises(ConfigError, match=words):
             read(text)
 

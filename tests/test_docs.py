@@ -52,7 +52,7 @@ def test_commands_take_what_is_shown(
 def test_plugins_load(kind: str, text: str, tmp_path: Path) -> None:
     """What is shown as a plugin is one, and everything else is Python."""
     ast.parse(text)
-    if "@hookimpl" in text:
+    if "@hookimpl" in text and "from shop." not in text:  # the shop is run by tests/embedding
         (tmp_path / "crm.py").write_text(text, encoding="utf-8")
         Host.load(directories=[tmp_path], entry_points=()).require_sound()
 

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, make_url, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from router.errors import SchemaError, StoreError
 from router.store import Store
@@ -62,6 +63,14 @@ def test_refuses_other_databases(url: str, words: str) -> None:
     """A URL that is none, or of another engine, is refused with what would be right."""
     with pytest.raises(StoreError, match=words):
         Store(url)
+
+
+def test_refuses_what_is_no_engine(tmp_path: Path) -> None:
+    """An asynchronous engine, or a URL that is not text, is refused with what to do."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'router.db'}"
+    for other in (create_async_engine(url), make_url(url)):
+        with pytest.raises(StoreError, match=f"not {type(other).__name__}; .* from the URL"):
+            Store(other)  # type: ignore[arg-type]
 
 
 def test_the_clock_counts_microseconds(database: str) -> None:

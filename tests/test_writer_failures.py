@@ -181,9 +181,11 @@ async def test_nobody_waits_longer_than_the_database_is_waited_for(log: EventLog
     may_go_on = threading.Event()
 
     class Silent(EventLog):
-        def append(self, entries: Sequence[Entry]) -> list[Appended]:
+        def append(
+            self, entries: Sequence[Entry], *, connection: Connection | None = None
+        ) -> list[Appended]:
             may_go_on.wait(timeout=30)
-            return super().append(entries)
+            return super().append(entries, connection=connection)
 
     entry = make_entry()
     async with writing(Writer(Silent(log.store), patience=0.01)) as writer:

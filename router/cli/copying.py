@@ -79,7 +79,8 @@ def _opened(found: Config, database: str) -> Iterator[Store]:
         has_schemas = find_dialect(make_url(url).get_backend_name()).HAS_SCHEMAS
     except ArgumentError as error:
         raise click.UsageError(f"the database URL cannot be read: {error}") from error
-    store = Store(url, schema=found.schema if has_schemas else None)
+    schema = found.schema if has_schemas else None
+    store = Store(url, schema=schema, table_prefix=found.table_prefix)
     try:
         yield store
     finally:

@@ -94,7 +94,8 @@ def check(found: Config, *, as_json: bool) -> None:
 def sql(found: Config, *, dialect: str | None) -> None:
     """Print the SQL that creates the tables, those of plugins too."""
     name = dialect or _find_dialect(found)
-    output.print_text(migrate.render_sql(make_tables(schema=found.schema), name).rstrip())
+    tables = make_tables(schema=found.schema, prefix=found.table_prefix)
+    output.print_text(migrate.render_sql(tables, name).rstrip())
     host = load_host(found)
     if host.tables():
         output.print_text("\n" + plugin_tables.render_sql(host.tables(), name))

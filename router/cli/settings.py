@@ -111,7 +111,13 @@ def find_subscription(
 def open_store(found: Config, *, create: bool = False, writes: bool = True) -> Store:
     """Return the database that the settings name; one that ``writes`` nothing, if so wanted."""
     url = Secret(found.database, found.folder).resolve()
-    return Store(url, schema=found.schema, create=create, writes=writes)
+    return Store(
+        url,
+        schema=found.schema,
+        table_prefix=found.table_prefix,
+        create=create,
+        writes=writes,
+    )
 
 
 @contextmanager
