@@ -119,7 +119,7 @@ def make_stage(folder: Path, *, empty: Path) -> None:
     made = make_certificate(folder / "made", "router.internal")
     for path, name in ((made.certfile, "router.pem"), (made.keyfile, "router.key")):
         shutil.copy(path, folder / name)
-    shutil.copy(made.ca, folder / "ca.pem")
+    shutil.copy(made.ca, folder / "meta-outbound-api-ca-2025-12.pem")
     log = EventLog(databases.copy(empty, folder))
     kinds = ("message", "delivered", "read")
     for first in range(0, 4_712, 589):
