@@ -29,6 +29,7 @@ import pytest
 
 from router.cli import main
 from router.cli import router as root
+from router.events import EventType
 from router.log import EventLog
 from router.testing.certificates import make_certificate
 from tests import databases
@@ -121,7 +122,7 @@ def make_stage(folder: Path, *, empty: Path) -> None:
         shutil.copy(path, folder / name)
     shutil.copy(made.ca, folder / "meta-outbound-api-ca-2025-12.pem")
     log = EventLog(databases.copy(empty, folder))
-    kinds = ("message", "delivered", "read")
+    kinds: tuple[EventType, ...] = ("message", "delivered", "read")
     for first in range(0, 4_712, 589):
         append(log, *(make_entry("12025550123", kinds[at % 3]) for at in range(first, first + 589)))
     for name in ("crm", "forward", "timeline"):
@@ -178,8 +179,12 @@ def test_each_block_is_run_or_marked(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
-def test_commands_are_ones_that_there_are(block: Block, stage: Path) -> None:
+def test_commands_are_ones_that_there_are(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run or not, a command line is one that the real command takes."""
+    monkeypatch.chdir(tmp_path)  # for the files that they open to write, and to read
+    (tmp_path / "notification.json").touch()
     for line in block.commands:
         if words := find_router(line):
             require_command(words)

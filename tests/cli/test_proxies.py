@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -129,7 +129,7 @@ def caddy(folder: Path, address: str, environ: dict[str, str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=lambda proxy: proxy.__name__)
 def test_meta_is_let_in_and_nobody_else_where_meta_posts(
-    proxy: Callable[..., Iterator[str]],
+    proxy: Callable[..., AbstractContextManager[str]],
     environ: dict[str, str],
     made: Made,
     authority: trustme.CA,
