@@ -1,9 +1,11 @@
 """Certificates: what a server of ours shows, whom it lets in, and whom a client of ours trusts."""
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from router import handshakes
 from router.errors import ConfigError
 from router.secrets import Secret
 
@@ -19,26 +21,34 @@ class ServerTls:
         keyfile: The private key; None where it is in ``certfile`` too.
         password: What the private key is encrypted with.
         ca_certs: The CAs of which a client must show a certificate; None lets everybody in.
+        client_names: One of these must be in that certificate, as common name or alternative DNS
+            name; empty lets in whoever the CAs have signed for.
     """
 
     certfile: Path
     keyfile: Path | None = None
     password: Password = None
     ca_certs: Path | None = None
+    client_names: Sequence[str] = ()
 
     def make_context(self) -> ssl.SSLContext:
         """Return what a server is given.
 
         Raises:
             ConfigError: A file cannot be read, is not what it should be, or certificate and key do
-                not belong together; names the file.
+                not belong together; names the file. Or clients are to have names, but need no
+                certificate.
         """
+        if self.client_names and self.ca_certs is None:
+            raise ConfigError("names are demanded of clients, but no certificate: name its CAs")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         _require_readable(self.certfile, self.keyfile, self.ca_certs)
         self._load_chain(context)
         if self.ca_certs is not None:
             context.verify_mode = ssl.CERT_REQUIRED
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # see `trust`
             _load_authorities(context, self.ca_certs)
+            handshakes.watch(context, names=self.client_names)
         return context
 
     def _load_chain(self, context: ssl.SSLContext) -> None:

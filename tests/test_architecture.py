@@ -16,15 +16,15 @@ FLOORS = {
     " lane layers lending masks meters mounts options paths periodic plugin_settings progress reach"
     " replay_states rests room schema secrets slots threads tracing turns",
     2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
-    " dialects exchanges fresh_tables guard head letters listening migrate opentelemetry"
+    " dialects exchanges fresh_tables guard handshakes head letters listening migrate opentelemetry"
     " outgoing outlet pages periods plugin_tables postgresql reparse_plan retry rows sources sqlite"
     " store tiling tls transports verification",
     3: "context hookspecs log tail",
     4: "agenda backlog claims copies dead fates fence handlers intents lanes ledger parking"
     " rebuild_record replay_counts replay_lanes replay_plan replay_record replay_runs reparsing"
     " rest retention roster shares status stored unowned wakeups writer",
-    5: "appending calls control declarations doctor extensions failures faults host lifecycle"
-    " loading problems prometheus receiver standstill subscriptions traced uploads",
+    5: "appending backups calls control declarations doctor extensions failures faults host"
+    " lifecycle loading problems prometheus receiver standstill subscriptions traced uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
     " neighbours outbox rebuilds replay replay_handle retries shadow verdicts watch",
     7: "app",

@@ -181,3 +181,20 @@ def test_the_pooler_is_one_that_the_router_can_live_with() -> None:
     assert pooler["pgbouncer"]["pool_mode"] == "transaction"
     assert "server_reset_query_always" not in pooler["pgbouncer"]
     assert pooler["databases"].keys() == {"events"}
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "alerts.yml"])
+def test_yaml_is_read(name: str) -> None:
+    """Each is one document with the parts that whoever reads it looks for."""
+    yaml = pytest.importorskip("yaml", reason="the group docs is not installed")
+    found = yaml.safe_load((EXAMPLES / name).read_text("utf-8"))
+
+    if name == "alerts.yml":
+        [group] = found["groups"]
+        assert all({"alert", "expr"} <= rule.keys() for rule in group["rules"])
+        return
+    services = found["services"]
+    assert services.keys() == {"upgrade", "receiver", "worker"}
+    assert all(one["read_only"] and one["cap_drop"] == ["ALL"] for one in services.values())
+    waits = {"upgrade": {"condition": "service_completed_successfully"}}
+    assert [one.get("depends_on") for one in services.values()] == [None, waits, waits]

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from router import migrate, plugin_tables
 from router.cli import output
+from router.cli.backup import backup
 from router.cli.copying import copy
 from router.cli.prune import prune
 from router.cli.settings import load_host, open_store, plugins_dir, with_config
@@ -20,7 +21,7 @@ from router.store import Store
 
 @click.group()
 def db() -> None:
-    """Set up and check the tables, prune the log, and move it."""
+    """Set up and check the tables; back up, prune and move the log."""
 
 
 @db.command()
@@ -102,6 +103,7 @@ def sql(found: Config, *, dialect: str | None) -> None:
     host.require_sound()
 
 
+db.add_command(backup)
 db.add_command(copy)
 db.add_command(prune)
 

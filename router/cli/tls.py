@@ -60,6 +60,15 @@ _OPTIONS = [
         envvar="ROUTER_SSL_CA_CERTS",
         help="Take only clients with a certificate of these CAs (PEM); probes need one too.",
     ),
+    click.option(
+        "--ssl-client-name",
+        "client_names",
+        metavar="NAME",
+        multiple=True,
+        envvar="ROUTER_SSL_CLIENT_NAME",
+        help="Of those only clients whose certificate has this common or DNS name; may be given"
+        " several times.",
+    ),
 ]
 
 
@@ -73,16 +82,25 @@ def with_tls(command: Callable[..., T]) -> Callable[..., T]:
         keyfile: Path | None,
         keyfile_password: Secret | None,
         ca_certs: Path | None,
+        client_names: tuple[str, ...],
         **kwargs: object,
     ) -> T:
         if certfile is None:
-            if keyfile or keyfile_password or ca_certs:
+            if keyfile or keyfile_password or ca_certs or client_names:
                 raise click.UsageError(
                     "There is no HTTPS without a certificate: add --ssl-certfile FILE."
                 )
             return command(*args, tls=None, **kwargs)
+        if client_names and ca_certs is None:
+            raise click.UsageError(
+                "Nobody shows a name without a certificate: add --ssl-ca-certs FILE."
+            )
         tls = ServerTls(
-            certfile=certfile, keyfile=keyfile, password=keyfile_password, ca_certs=ca_certs
+            certfile=certfile,
+            keyfile=keyfile,
+            password=keyfile_password,
+            ca_certs=ca_certs,
+            client_names=client_names,
         )
         return command(*args, tls=tls, **kwargs)
 

@@ -19,6 +19,8 @@ def served(environ: Mapping[str, str], *options: str) -> Iterator[str]:
     ) as process:
         assert process.stderr is not None
         told = (re.search(r"receiving at (\S+)/webhooks/", line) for line in process.stderr)
-        yield next(found[1] for found in told if found)
-        process.terminate()
+        try:
+            yield next(found[1] for found in told if found)
+        finally:  # else a test that fails would wait for it for ever
+            process.terminate()
         assert process.wait() == 0
