@@ -14,7 +14,7 @@ from router.log import EventLog
 from router.options import Options
 from router.store import Store
 from router.subscriptions import Subscription
-from tests import databases
+from tests import databases, sharing
 from tests.bench import Bench, MakeBench
 from tests.clusters import Server, find_memory
 from tests.workshop import MakeWorkshop, Workshop
@@ -54,6 +54,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Let there be one more than there are cores: some wait for processes that they started."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests share what each store would make for itself."""
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    sharing.begin(patch)
 
 
 def pytest_collection_finish() -> None:
