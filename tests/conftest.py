@@ -19,6 +19,11 @@ from tests.bench import Bench, MakeBench
 from tests.clusters import Server, find_memory
 from tests.workshop import MakeWorkshop, Workshop
 
+LONG = {
+    *("test_delivery_mutants.py", "test_soak.py", "test_database_outages.py", "test_statements.py"),
+    *("test_tutorial.py", "test_wheel.py", "test_readme.py", "test_docs_testing.py"),
+}
+
 # What a commit asks of a disk takes as long as a test. That it is asked for is tested by itself.
 if "TMPDIR" not in os.environ and (memory := find_memory()) is not None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
@@ -42,8 +47,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     is_worker = "PYTEST_XDIST_WORKER" in os.environ  # one of those that run them
     if is_worker or not config.pluginmanager.has_plugin("xdist"):
         return
-    # The folders of what takes long come first by their names, and the short ones fill the end.
-    option.loadscopereorder = False
+    option.loadscopereorder = False  # the order is ours: see below
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS and option.numprocesses is None:
         option.numprocesses = "auto"
     if option.numprocesses and option.dist == "no":
@@ -54,6 +58,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Let there be one more than there are cores: some wait for processes that they started."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files of which a single test takes long: the short ones fill the end.
+
+    Of the others, folders whose tests start processes come first, by their names.
+    """
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,6 +118,7 @@ def postgres_database(postgres: Server) -> Iterator[str]:
     name = postgres.make()
     databases.make_empty(postgres.url(name))
     yield postgres.url(name)
+    databases.leave(postgres.url(name))
     postgres.drop(name)
 
 
