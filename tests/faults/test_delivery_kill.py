@@ -18,7 +18,7 @@ from tests.faults.journal import Journal, Line, find_breaches
 from tests.faults.worker import AWAITING, EFFECTS, PLAIN, Worker, append, prepare, work
 from tests.sizes import choose
 
-EVENTS, SUBJECTS = choose((2_000, 150), ci=(6_000, 150), full=(100_000, 1_000))
+EVENTS, SUBJECTS = choose((600, 60), ci=(6_000, 150), full=(100_000, 1_000))
 KILLS = 2
 FAILING = 0.01
 SECONDS = choose(300, ci=300, full=900)  # that a life may take: far more than it needs
