@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from router import postgresql
 from router.log import EventLog
 from router.options import Options
 from router.store import Store
@@ -123,10 +124,18 @@ def postgres_database(postgres: Server) -> Iterator[str]:
 
 
 @pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let PostgreSQL wait for a process that a busy machine keeps from going on."""
+    for name in ("APPEND_LOCK", "APPEND_IDLE", "OTHER_LOCK", "OTHER_IDLE", "STATEMENT"):
+        monkeypatch.setattr(postgresql, name, 60.0)
+
+
+@pytest.fixture
 def database(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty log of this test's own, on each engine in turn."""
     if engine_name == "sqlite":
         return databases.copy(request.getfixturevalue("empty_database"), tmp_path)
+    request.getfixturevalue("patience")
     url: str = request.getfixturevalue("postgres_database")
     databases.reset(url)
     return url
@@ -147,7 +156,7 @@ def store(database: str, clock: Callable[[], float]) -> Iterator[Store]:
 
 
 @pytest.fixture
-def postgres_store(postgres_database: str) -> Iterator[Store]:
+def postgres_store(postgres_database: str, patience: None) -> Iterator[Store]:
     """An open store with an empty log on PostgreSQL."""
     databases.reset(postgres_database)
     store = Store(postgres_database)
