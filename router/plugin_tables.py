@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import (
     Connection,
     Engine,
@@ -179,13 +178,10 @@ def _compare(connection: Connection, metadata: MetaData) -> Iterator[tuple[objec
             return name in schemas
         return kind != "table" or (parents["schema_name"], name) in places
 
-    options = {"include_name": is_its, "include_schemas": schemas != {None}}
-    context = MigrationContext.configure(connection, opts=options)
-    differences = [
-        one
-        for found in compare_metadata(context, metadata)
-        for one in (found if isinstance(found, list) else [found])
-    ]
+    scripts = import_module("router.scripts")  # most starts have no use for it
+    differences = scripts.compare_some(
+        connection, metadata, is_its=is_its, in_schemas=schemas != {None}
+    )
     for kind in ("index", "constraint"):
         removed, added = (
             [one for one in differences if one[0] == f"{what}_{kind}"] for what in ("remove", "add")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from router.cli import COMMANDS
+from router.cli import router
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 AS_IT_IS = "\b"  # before a paragraph of help, for click: its lines are left alone
@@ -30,7 +30,7 @@ def find_commands(commands: Mapping[str, click.Command]) -> Iterator[click.Conte
 
 def render() -> str:
     """Return the page."""
-    commands = {command.name or "": command for command in COMMANDS}
+    commands = dict(router.commands)
     found = list(find_commands(commands))
     return "\n".join([TOP, *("\n".join(_describe(context)) for context in found)])
 

@@ -15,11 +15,16 @@ from router.log import EventLog
 from router.options import Options
 from router.store import Store
 from router.subscriptions import Subscription
-from tests import databases
+from tests import databases, sharing
 from tests.bench import Bench, MakeBench
 from tests.clusters import Server, find_memory
 from tests.contention.standstill import SECONDS
 from tests.workshop import MakeWorkshop, Workshop
+
+LONG = {
+    *("test_delivery_mutants.py", "test_soak.py", "test_database_outages.py", "test_statements.py"),
+    *("test_tutorial.py", "test_wheel.py", "test_readme.py", "test_docs_testing.py"),
+}
 
 # What a commit asks of a disk takes as long as a test. That it is asked for is tested by itself.
 if "TMPDIR" not in os.environ and (memory := find_memory()) is not None:
@@ -44,8 +49,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     is_worker = "PYTEST_XDIST_WORKER" in os.environ  # one of those that run them
     if is_worker or not config.pluginmanager.has_plugin("xdist"):
         return
-    # The folders of what takes long come first by their names, and the short ones fill the end.
-    option.loadscopereorder = False
+    option.loadscopereorder = False  # the order is ours: see below
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS and option.numprocesses is None:
         option.numprocesses = "auto"
     if option.numprocesses and option.dist == "no":
@@ -56,6 +60,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Let there be one more than there are cores: some wait for processes that they started."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files of which a single test takes long: the short ones fill the end.
+
+    Of the others, folders whose tests start processes come first, by their names.
+    """
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests share what each store would make for itself."""
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    sharing.begin(patch)
 
 
 def pytest_collection_finish() -> None:
@@ -103,6 +122,7 @@ def postgres_database(postgres: Server) -> Iterator[str]:
     name = postgres.make()
     databases.make_empty(postgres.url(name))
     yield postgres.url(name)
+    databases.leave(postgres.url(name))
     postgres.drop(name)
 
 
@@ -131,7 +151,7 @@ def store(database: str, clock: Callable[[], float]) -> Iterator[Store]:
 
 
 @pytest.fixture
-def postgres_store(postgres_database: str) -> Iterator[Store]:
+def postgres_store(postgres_database: str, patience: None) -> Iterator[Store]:
     """An open store with an empty log on PostgreSQL."""
     databases.reset(postgres_database)
     store = Store(postgres_database)

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +39,8 @@ _COLUMNS = (
     " ORDER BY nspname, relname, attnum"
 )
 _CONSTRAINTS = "SELECT pg_get_constraintdef(oid) FROM pg_constraint ORDER BY oid"
+
+_connections: dict[str, psycopg.Connection] = {}  # by their URLs
 
 # What `reset` does when all rows are gone: sequences begin anew, and the log has its head.
 _FROM_ONE = SQL(
@@ -91,27 +93,49 @@ def reset(url: str) -> None:
     Its rows are deleted: few of them go sooner than the files of twenty tables. Only where it has
     other tables than the first time that this was called, it is made anew.
     """
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(_ALONE)
-        if _shape(connection) == _first_shape(plain):
-            emptying = [
-                SQL("DELETE FROM {}").format(Identifier(table.name))
-                for table in reversed(TABLES.metadata.sorted_tables)
-            ]
-            head = _HEAD.format(Identifier(TABLES.head.name))
-            connection.execute(SQL("; ").join([*emptying, _FROM_ONE, head]))
-            return
-        for schema in [row[0] for row in connection.execute(_SCHEMAS)]:
-            connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
-        connection.execute("CREATE SCHEMA public")
+    plain = _plain(url)
+    connection = _connect(plain)
+    if _shape(connection) == _first_shape(plain):
+        emptying = [
+            SQL("DELETE FROM {}").format(Identifier(table.name))
+            for table in reversed(TABLES.metadata.sorted_tables)
+        ]
+        head = _HEAD.format(Identifier(TABLES.head.name))
+        connection.execute(SQL("; ").join([*emptying, _FROM_ONE, head]))
+        return
+    for schema in [row[0] for row in connection.execute(_SCHEMAS)]:
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
+    connection.execute("CREATE SCHEMA public")
     make_empty(url)
+
+
+def leave(url: str) -> None:
+    """Let go of a PostgreSQL database that was reset."""
+    if (connection := _connections.pop(_plain(url), None)) is not None:
+        connection.close()
+
+
+def _plain(url: str) -> str:
+    """Return a URL as the driver understands it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _connect(plain: str) -> psycopg.Connection:
+    """Return the connection by which a database is reset, after the end of all others.
+
+    It is kept, for a new one costs the server as much as to delete the rows.
+    """
+    with suppress(psycopg.OperationalError, KeyError):  # a test has ended it; or there is none yet
+        _connections[plain].execute(_ALONE)
+        return _connections[plain]
+    connection = _connections[plain] = psycopg.connect(plain, autocommit=True)
+    connection.execute(_ALONE)
+    return connection
 
 
 @cache
 def _first_shape(plain: str) -> list[TupleRow]:
-    with psycopg.connect(plain) as connection:
-        return _shape(connection)
+    return _shape(_connections[plain])
 
 
 def _shape(connection: psycopg.Connection) -> list[TupleRow]:

@@ -1,7 +1,6 @@
 """The page on sources keeps its word: its adapter is typed, passes its tests, and is served."""
 
 import hmac
-import importlib.util
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tests import databases
 from tests.loops import in_loop
 from tests.posting import ask
 from tests.test_docs_testing import ROOT, run
+from tests.typed import CACHE, if_typed
 
 PAGE = (ROOT / "docs" / "how-to" / "a-source-of-your-own.md").read_text("utf-8")
 FILE = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -42,15 +42,15 @@ def test_its_promises_are_kept(project: Path) -> None:
     assert re.search(r"^\d+ passed", said, re.MULTILINE), said
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("mypy") is None, reason="the group types is not installed"
-)
+@pytest.mark.slow
+@if_typed
 def test_what_is_shown_is_typed(project: Path) -> None:
     """The strictest type check finds nothing."""
     (project / "installed").mkdir()
     (project / "installed" / "router").symlink_to(ROOT / "router")
+    cached = ("--cache-dir", str(CACHE))
     paths = f"{project / 'installed'}:{project / 'handlers'}"
-    run(project, "mypy", "--strict", "handlers", "tests", MYPYPATH=paths)
+    run(project, "mypy", "--strict", *cached, "handlers", "tests", MYPYPATH=paths)
 
 
 @in_loop

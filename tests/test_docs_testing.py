@@ -1,6 +1,5 @@
 """The page on testing plugins keeps its word: its files are typed, and its tests pass as shown."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from router.testing.conformance.sources import CHECKS
+from tests.typed import CACHE, if_typed
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "how-to" / "test-your-plugin.md").read_text("utf-8")
@@ -57,12 +57,14 @@ def test_as_many_promises_are_told_as_there_are() -> None:
     assert f"There are {len(CHECKS)}." in PAGE
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("mypy") is None, reason="the group types is not installed"
-)
+@pytest.mark.slow
+@if_typed
 def test_what_is_shown_is_typed(project: Path) -> None:
     """The strictest type check finds nothing in the files, nor in what they use of the router."""
     (project / "installed").mkdir()
     (project / "installed" / "router").symlink_to(ROOT / "router")
     options = ("--strict", "--explicit-package-bases", "--namespace-packages")
-    run(project, "mypy", *options, "handlers", "tests", MYPYPATH=str(project / "installed"))
+    cached = ("--cache-dir", str(CACHE))
+    run(
+        project, "mypy", *options, *cached, "handlers", "tests", MYPYPATH=str(project / "installed")
+    )

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, make_url
 
 from router import migrate, sqlite
@@ -15,6 +16,7 @@ from router.errors import SchemaError
 from router.schema import Tables, make_tables
 
 ROOT = Path(__file__).parents[1]
+SET_REVISION = "UPDATE router_schema_version SET version_num = '{}'"
 
 
 @pytest.fixture
@@ -45,6 +47,18 @@ def definitions(engine: Engine) -> dict[str, str]:
             "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql NOT NULL"
         )
         return {row.name: row.sql for row in rows}
+
+
+def test_the_newest_script_is_the_revision_that_is_needed(engine: Engine, tables: Tables) -> None:
+    """Files are numbered as the revisions in them are, each of which is known."""
+    scripts = ScriptDirectory(str(Path(migrate.__file__).with_name("migrations")))
+
+    assert scripts.get_current_head() == migrate.head()
+    migrate.upgrade(engine, tables)
+    for script in scripts.walk_revisions():
+        execute(engine, SET_REVISION.format(script.revision))
+        migrate.upgrade(engine, tables, revision=script.revision)  # refuses one that is unknown
+        assert migrate.current(engine, tables) == script.revision
 
 
 def test_two_logs_fit_into_one_database(engine: Engine, tables: Tables) -> None:
@@ -144,7 +158,7 @@ def test_an_empty_database_is_refused(engine: Engine, tables: Tables) -> None:
 def test_an_older_database_is_refused(engine: Engine, tables: Tables) -> None:
     """The refusal names both revisions and the command."""
     migrate.upgrade(engine, tables)
-    execute(engine, "UPDATE router_schema_version SET version_num = '0000'")
+    execute(engine, SET_REVISION.format("0000"))
 
     with pytest.raises(SchemaError, match=rf"revision 0000, .*{migrate.head()}"):
         migrate.require_current(engine, tables)
@@ -154,7 +168,7 @@ def test_an_older_database_is_refused(engine: Engine, tables: Tables) -> None:
 def test_a_newer_database_is_refused(engine: Engine, tables: Tables, action: object) -> None:
     """Nothing touches a database of a newer version; the refusal says the ways out."""
     migrate.upgrade(engine, tables)
-    execute(engine, "UPDATE router_schema_version SET version_num = '9999'")
+    execute(engine, SET_REVISION.format("9999"))
 
     assert callable(action)
     with pytest.raises(

@@ -140,7 +140,8 @@ def test_the_column_of_traces_comes_and_goes(engine: Engine, prefix: str) -> Non
 def take_back(engine: Engine, tables: Tables, revision: str) -> None:
     """Bring a database to an older revision, as a host's own alembic may."""
     with engine.connect() as connection:
-        command.downgrade(migrate._config(tables, connection=connection), revision)
+        config = scripts._configure(migrate._SCRIPTS, tables, connection=connection)
+        command.downgrade(config, revision)
         connection.commit()
 
 

@@ -42,6 +42,11 @@ def read_settings(connection: Connection) -> dict[str, str]:
 
 
 @pytest.fixture
+def patience() -> None:
+    """None: how long PostgreSQL waits is what is tested."""
+
+
+@pytest.fixture
 def host(database: str) -> Iterator[Engine]:
     """An engine that somebody else has made."""
     engine = create_engine(database)

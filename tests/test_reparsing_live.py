@@ -1,7 +1,6 @@
 """Tests of reparsed events in delivery: nothing goes live unasked, and replays take them all."""
 
 import asyncio
-import os
 import sqlite3
 from contextlib import closing
 
@@ -20,13 +19,13 @@ from tests.loops import in_loop
 from tests.recorder import Recorder
 from tests.records import read_blocked, read_checkpoint
 from tests.reparsed import fill, make_redelivered, reparse
+from tests.sizes import choose
 from tests.storing import file_of
 from tests.subscribers import make_subscription
 from tests.waiting import until
 
-IS_FULL = os.environ.get("ROUTER_TEST_SIZE") == "full"
-MANY = 10_000 if IS_FULL else 1_000
-SECONDS = 600 if IS_FULL else 60
+MANY = choose(300, ci=1_000, full=10_000)
+SECONDS = 600
 
 EAGER = Options(
     start="beginning", replay="allow", retry=RetryOptions(first=0.001, factor=1, jitter=False)

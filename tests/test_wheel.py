@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.typed import if_typed
 from tests.wheels import build_wheel, find_uv, make_clone, run
 
 LINKS = {"router/plugins": "plugins", "router/migrations": "migrations"}
@@ -88,37 +89,45 @@ def plugin(environment: Path, tmp_path: Path) -> Path:
     return tmp_path / "crm-sync"
 
 
+@pytest.mark.slow
+@if_typed
 def test_mypy_is_content_with_a_plugin(environment: Path, plugin: Path) -> None:
     """What a user writes against the installed wheel passes mypy's strictest checks."""
-    pytest.importorskip("mypy", reason="the group of types is not installed")
-    python = environment / "bin" / "python"
-    words = ("-m", "mypy", "--strict", "--no-incremental", "--python-executable", python)
+    words = ("-m", "mypy", "--strict", *mypy_options(environment))
 
     run(sys.executable, *words, "crm_sync", "tests", folder=plugin)
 
 
+@pytest.mark.slow
+@if_typed
 def test_mypy_finds_what_is_wrong(environment: Path, plugin: Path) -> None:
     """The types of the wheel are seen: a wrong argument is an error."""
-    pytest.importorskip("mypy", reason="the group of types is not installed")
     break_types(plugin)
-    python = environment / "bin" / "python"
-    words = ("-m", "mypy", "--strict", "--no-incremental", "--python-executable", python)
+    words = ("-m", "mypy", "--strict", *mypy_options(environment))
 
     with pytest.raises(AssertionError, match="has incompatible type"):
         run(sys.executable, *words, "crm_sync", folder=plugin)
 
 
+@pytest.mark.slow
 def test_pyright_is_content_with_a_plugin(environment: Path, plugin: Path) -> None:
     """What a user writes against the installed wheel passes pyright's strict checks."""
     check_with_pyright(environment, plugin)
 
 
+@pytest.mark.slow
 def test_pyright_finds_what_is_wrong(environment: Path, plugin: Path) -> None:
     """The types of the wheel are seen: a wrong argument is an error."""
     break_types(plugin)
 
     with pytest.raises(AssertionError, match="reportArgumentType"):
         check_with_pyright(environment, plugin)
+
+
+def mypy_options(environment: Path) -> tuple[str | Path, ...]:
+    """Return whose packages are looked at, and where what was found of them is kept."""
+    python = environment / "bin" / "python"
+    return ("--python-executable", python, "--cache-dir", environment.parent / "mypy")
 
 
 def break_types(plugin: Path) -> None:

@@ -7,51 +7,13 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from router.cli.additions import Commands
-from router.cli.cloud import group as cloud
-from router.cli.config import config
-from router.cli.coreapp import group as coreapp
-from router.cli.db import db
-from router.cli.dead import dead
-from router.cli.demo import demo
-from router.cli.doctor import doctor
-from router.cli.events import events
-from router.cli.parse import parse
-from router.cli.plugins import plugins
-from router.cli.rebuild import rebuild
-from router.cli.replay import replay
-from router.cli.send import send
-from router.cli.serve import serve, worker
-from router.cli.simulate import simulate
-from router.cli.subscriptions import subscriptions
-from router.cli.timeline import timeline
-from router.cli.workers import workers
+from router.cli.own import PLACES, OwnCommands
 from router.errors import RouterError
-
-COMMANDS: Sequence[click.Command] = (
-    cloud,
-    config,
-    coreapp,
-    db,
-    dead,
-    demo,
-    doctor,
-    events,
-    parse,
-    plugins,
-    replay,
-    rebuild,
-    send,
-    serve,
-    simulate,
-    subscriptions,
-    timeline,
-    worker,
-    workers,
-)
 
 
 @click.group(
     cls=Commands,
+    commands=OwnCommands(PLACES),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="notification-router", prog_name="router")
@@ -60,10 +22,6 @@ def router() -> None:
 
     New here?  router demo
     """
-
-
-for command in COMMANDS:
-    router.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

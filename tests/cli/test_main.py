@@ -1,6 +1,7 @@
 """Tests of `router.cli`: how the command starts, explains itself and ends."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,21 @@ def test_the_version_is_told(run: Run) -> None:
 
     assert result.code == 0
     assert result.out == f"router, version {metadata.version('notification-router')}\n"
+
+
+def test_a_command_loads_what_it_needs(environ: dict[str, str]) -> None:
+    """Neither other commands nor what upgrades a database keep a start waiting."""
+    code = "import sys; from router.cli import main; sys.argv[1:] = {words}\ntry: main()\n"
+    code += "finally: print(*{{'alembic', 'uvicorn', 'router.cli.demo'}} & {{*sys.modules}})"
+
+    def loaded(*words: str) -> list[str]:
+        script = [sys.executable, "-c", code.format(words=[*words])]
+        done = subprocess.run(script, env=environ, capture_output=True, text=True, check=True)
+        return sorted(done.stdout.splitlines()[-1].split())
+
+    assert loaded("events", "list", "--json") == []
+    assert loaded("db", "upgrade") == ["alembic"]
+    assert loaded("demo", "--help") == ["router.cli.demo", "uvicorn"]
 
 
 def test_help_lists_the_commands(run: Run) -> None:

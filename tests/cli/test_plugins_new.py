@@ -17,6 +17,7 @@ import pytest
 from router.cli.plugins_new import FILES, find_fault
 from tests.cli.conftest import Run
 from tests.commands import require_command
+from tests.typed import CACHE, if_typed
 
 # One engine is enough: nothing of it is in the database.
 pytestmark = pytest.mark.engines("sqlite")
@@ -150,11 +151,11 @@ def test_wrong_settings_of_it_are_told(call: Call, written: Path) -> None:
     assert "router.toml: [plugins.crm-sync].greeting must be str" in checked.stdout
 
 
+@pytest.mark.slow
+@if_typed
 def test_the_type_checker_is_content(call: Call) -> None:
     """The plugin passes strict checks."""
-    pytest.importorskip("mypy", reason="the group of types is not installed")
-
-    done = call("-m", "mypy", "--strict", "--no-incremental", "crm_sync", "tests")
+    done = call("-m", "mypy", "--strict", "--cache-dir", CACHE, "crm_sync", "tests")
     assert done.returncode == 0, done.stdout
 
 

@@ -20,10 +20,10 @@ def beside(work: Callable[[], object], stopped: threading.Event) -> Iterator[Non
         thread.join()
 
 
-def wait(condition: Callable[[], object]) -> float:
+def wait(condition: Callable[[], object], *, seconds: float = SECONDS) -> float:
     """Wait until ``condition`` holds; return how many seconds that took."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() < began + SECONDS, f"{condition} did not come true"
+        assert time.monotonic() < began + seconds, f"{condition} did not come true"
         time.sleep(0.02)
     return time.monotonic() - began

@@ -1,10 +1,9 @@
 """A log moves to PostgreSQL in the midst of its work, and the copy is killed on the way.
 
-With ROUTER_TEST_SIZE=full there are 100,000 events, which takes minutes.
+With ROUTER_TEST_SIZE=full there are 100,000 events, which takes minutes; in CI 5,000.
 """
 
 import asyncio
-import os
 import shutil
 import subprocess
 import sys
@@ -28,10 +27,10 @@ from tests.faults.fleet import configure, running
 from tests.faults.server import COMMAND
 from tests.faults.worker import append, work
 from tests.records import read_blocked, read_lanes, read_parked
+from tests.sizes import choose
 from tests.waiting import until
 
-IS_FULL = os.environ.get("ROUTER_TEST_SIZE") == "full"
-EVENTS, SUBJECTS, MORE = (100_000, 500, 2_000) if IS_FULL else (5_000, 100, 300)
+EVENTS, SUBJECTS, MORE = choose((2_000, 100, 300), ci=(5_000, 100, 300), full=(100_000, 500, 2_000))
 HALF = EVENTS // 2  # comes when nobody works any more
 RATE = HALF // 8  # of the replay: the stop comes while much of it is left
 SECONDS = 600

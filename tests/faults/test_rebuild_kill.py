@@ -4,7 +4,6 @@ With ROUTER_TEST_SIZE=full there are 1,000,000 events in the log, which takes mi
 """
 
 import json
-import os
 import shutil
 import sqlite3
 import threading
@@ -21,11 +20,12 @@ from router.log import EventLog
 from router.replay import Replays
 from tests.entries import append_messages
 from tests.faults.worker import work
+from tests.sizes import choose
 
-IS_FULL = os.environ.get("ROUTER_TEST_SIZE") == "full"
-EVENTS = 1_000_000 if IS_FULL else 8_000
+EVENTS = choose(8_000, ci=8_000, full=1_000_000)
+PAUSE = choose(0.02, ci=0.01, full=0.2)  # seconds between two looks of a reader
 RATE = 500  # events a second that arrive meanwhile
-SECONDS = 1_800 if IS_FULL else 120  # that any step may take: far more than it needs
+SECONDS = choose(300, ci=300, full=1_800)  # that any step may take: far more than it needs
 
 PLUGIN = """
 from router import hookimpl
@@ -140,7 +140,7 @@ class Meanwhile:
             number += 10
 
     def _read(self) -> None:
-        while not self._is_over.wait(0.2 if IS_FULL else 0.01):
+        while not self._is_over.wait(PAUSE):
             self.reader.look()
 
 

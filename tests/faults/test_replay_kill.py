@@ -1,6 +1,5 @@
 """A worker is killed in the midst of a replay: it goes on where it was, beside live delivery."""
 
-import asyncio
 import json
 import shutil
 import sqlite3
@@ -15,15 +14,16 @@ from router.log import EventLog
 from router.replay import Replays
 from router.replay_record import Replay
 from tests.entries import append_messages
+from tests.faults.beside import wait
 from tests.faults.journal import Journal, find_breaches
 from tests.faults.worker import Worker, append, work
-from tests.waiting import until
+from tests.sizes import choose
 
-EVENTS, SUBJECTS, LIVE_EVENTS = 10_000, 200, 300
+EVENTS, HELD = choose((4_000, 2_400), ci=(10_000, 6_000))  # the replay is held at one of them
+SUBJECTS, LIVE_EVENTS = 200, 300
 REPLAYED, BESIDE = "replayed", "beside"
-HELD = 6_000  # the replay cannot pass this one until it is let go
 RATE = 3_000  # slow enough for the kill to come while much is under way
-SECONDS = 120  # that a life may take: far more than it needs
+SECONDS = 300  # that a life may take: far more than it needs
 
 # Born at the log's end, so that each live call is one for an event of its own.
 PLUGIN = Template("""
@@ -87,7 +87,7 @@ class Scene:
                 journal.refresh()
             return condition()
 
-        asyncio.run(until(holds, seconds=SECONDS))
+        wait(holds, seconds=SECONDS)
 
     def deliver_live(self, worker: Worker) -> None:
         """Append live events, and wait until each plugin has handled them and that is on record."""

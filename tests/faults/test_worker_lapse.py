@@ -16,10 +16,11 @@ from tests.faults.fleet import Fleet, Member
 from tests.faults.journal import Journal, find_breaches
 from tests.faults.record import Record
 from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_plugins
+from tests.sizes import choose
 
 LANES = 8  # of each subscription
 PLUGINS = (PLAIN, AWAITING, EFFECTS)
-SUBJECTS, BATCH = 40, 20
+SUBJECTS, BATCH = 40, choose(5, ci=20)  # of events, ten times a second
 
 
 class Scene:

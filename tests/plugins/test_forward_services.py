@@ -15,13 +15,14 @@ from tests.loops import in_loop
 from tests.plugins.forwards import forwarding, make_router
 from tests.plugins.receivers import TAKEN, Service
 from tests.records import read_parked
+from tests.sizes import choose
 from tests.waiting import until
 
 # One engine is enough: what is tested is what goes over the network.
 pytestmark = pytest.mark.engines("sqlite")
 
-EVENTS, SUBJECTS = 1_000, 100
-LONG = 120.0  # seconds after which a test gives up: nothing is measured by it
+EVENTS, SUBJECTS = choose((200, 20), ci=(1_000, 100))
+LONG = 300.0  # seconds after which a test gives up: nothing is measured by it
 
 
 def fill(log: EventLog) -> None:
