@@ -151,7 +151,7 @@ def store(database: str, clock: Callable[[], float]) -> Iterator[Store]:
 
 
 @pytest.fixture
-def postgres_store(postgres_database: str, patience: None) -> Iterator[Store]:
+def postgres_store(postgres_database: str) -> Iterator[Store]:
     """An open store with an empty log on PostgreSQL."""
     databases.reset(postgres_database)
     store = Store(postgres_database)

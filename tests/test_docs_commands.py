@@ -6,7 +6,7 @@ A block of commands (```console with `$ `, or ```sh) is one of three:
   plugins (`tests.stages`). It may hold nothing but `router …`. What would ask is told yes, and what
   lasts (`serve`, `worker`) is ended as soon as it is at work;
 - the line above it says **who runs it**: `<!-- run by tests/test_tutorial.py -->`. That file must
-  name the page;
+  name the page, or its folder where it is the README of one;
 - the line above it says **why nobody does**: `<!-- not run: it needs a Coreapp -->`.
 
 Such a line that stands elsewhere on a page is about all blocks of the page that have none. Whatever
@@ -90,7 +90,11 @@ def test_each_block_is_run_or_marked(block: Block) -> None:
             f"{block.name}: `{block.mark}` is neither `run by tests/FILE.py` nor `not run: WHY`"
         )
         test = (ROOT / found[1]).read_text("utf-8")
-        assert Path(block.page).name in test, f"{found[1]} does not name {block.page}"
+        page = Path(block.page)
+        name = (
+            f'"{page.parent.name}"' if page.name == "README.md" and page.parent.name else page.name
+        )
+        assert name in test, f"{found[1]} does not name {block.page}"
         return
     others = [line for line in block.commands if find_router(line) is None or "$(" in line]
     assert others == [], (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, make_url, select, text
 
-from router import bodies, migrate, postgresql, sqlite
+from router import bodies, migrate, postgresql, scripts, sqlite
 from router.errors import Unreadable
 from router.events import as_micros, as_rfc3339
 from router.schema import Tables, make_tables
