@@ -63,7 +63,7 @@ def upgrade(
 ) -> None:
     """Bring the router's tables to ``revision``, within a migration of the host's own alembic.
 
-    In a revision of the host's: ``neighbours.upgrade(op.get_bind(), revision="0006")``. It is a
+    In a revision of the host's: ``neighbours.upgrade(op.get_bind(), revision="0008")``. It is a
     part of that migration's transaction, and on record in the router's own table of versions: the
     host's has nothing but its own revision.
 

@@ -38,6 +38,7 @@ MODEL = Table(
     Column("text", Text, index=True),
 )
 ONCE = RetryOptions(first=0, attempts=1)
+MOST = 1_000  # events that come while a rebuild is under way
 
 
 class Model:
@@ -136,8 +137,9 @@ async def test_what_comes_meanwhile_is_in_both(log: EventLog, model: Model) -> N
         number = rebuild(log)
         seen: set[int] = set()
         while Replays(log).find(number).state != "done":
-            append_messages(log, ["ben", "ana"])
-            dispatcher.wake()
+            if log.head() < MOST:  # on a busy machine more might come than can be handled
+                append_messages(log, ["ben", "ana"])
+                dispatcher.wake()
             rows = read(log)
             assert list(rows) == list(range(1, len(rows) + 1))
             assert seen <= rows.keys()
