@@ -93,7 +93,7 @@ MUTANTS: Mapping[str, Mutant] = {
         ],
     ),
     "BEGIN removed": Mutant(
-        f"{DELIVERY}::test_a_worker_may_die_over_a_failing_event",
+        f"{DELIVERY}::test_delivery",
         [Change("sqlite.py", '.exec_driver_sql("BEGIN IMMEDIATE")', "")],
     ),
     "retry not recorded": Mutant(

@@ -20,7 +20,7 @@ MUTANTS: Mapping[str, Mutant] = {
         ],
     ),
     "resume starts one page late": Mutant(
-        f"{REPLAYS}::test_a_cancelled_replay_is_heard_of_no_more",
+        f"{REPLAYS}::test_a_replay_gives_what_live_delivery_gave",
         [
             Change(
                 "ledger.py",
@@ -40,7 +40,7 @@ MUTANTS: Mapping[str, Mutant] = {
         ],
     ),
     "turns not shared between live and replay": Mutant(
-        f"{REPLAYS}::test_a_cancelled_replay_is_heard_of_no_more",
+        f"{REPLAYS}::test_no_subject_is_handled_twice_at_a_time",
         [
             Change(
                 "opening.py",
