@@ -40,7 +40,7 @@ MUTANTS: Mapping[str, Mutant] = {
         ],
     ),
     "turns not shared between live and replay": Mutant(
-        f"{REPLAYS}::test_no_subject_is_handled_twice_at_a_time",
+        REPLAYS,  # any of them: whether two calls meet is a matter of time
         [
             Change(
                 "opening.py",
