@@ -133,12 +133,33 @@ def _damaged(name: str, what: str) -> BackupError:
 
 
 def _keep(partial: Path, target: Path) -> None:
-    """Give the copy its name, if nobody else has taken it, for good."""
-    _sync(partial)
-    target.touch(exist_ok=False)  # not os.link, which a file system of a NAS may not have
-    partial.replace(target)
+    """Give the copy its name, if nobody else has taken it, for good.
+
+    Raises:
+        FileExistsError: Somebody has.
+        OSError: It cannot be; nothing has that name then.
+    """
+    _sync(partial)  # before it has its name: what is found under that is whole
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system of a NAS, or of a USB stick, may have no links
+        _move(partial, target)
+    else:
+        partial.unlink()
     if os.name != "nt":  # where a folder cannot be opened
         _sync(target.absolute().parent)
+
+
+def _move(partial: Path, target: Path) -> None:
+    """Do so where there are no links: the name is taken first, lest another's is overwritten."""
+    target.touch(exist_ok=False)
+    try:
+        partial.replace(target)
+    except BaseException:
+        target.unlink()
+        raise
 
 
 def _sync(path: Path) -> None:
