@@ -19,6 +19,7 @@ from router.errors import RouterError, SchemaError
 from router.store import Store
 
 STEP = 1_024  # pages copied before progress is told: 4 MiB, with pages of the usual size
+HEED = 100_000  # instructions of SQLite's between two moments at which a signal is heard: 10 ms
 
 Tell = Callable[[int, int], None]  # how many pages are copied by then, and of how many
 
@@ -108,6 +109,8 @@ def _copy(store: Store, partial: Path, *, tell: Tell) -> None:
 def _examine(partial: Path, *, name: str) -> int:
     """Return the head of the log in a copy, once it is seen to be sound."""
     with closing(sqlite3.connect(f"{partial.resolve().as_uri()}?immutable=1", uri=True)) as copy:
+        # The check is one call, of minutes: whoever ends the process meanwhile is heard in here.
+        copy.set_progress_handler(lambda: 0, HEED)
         found = [line for (line,) in copy.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise _damaged(name, "; ".join(found))
@@ -133,12 +136,33 @@ def _damaged(name: str, what: str) -> BackupError:
 
 
 def _keep(partial: Path, target: Path) -> None:
-    """Give the copy its name, if nobody else has taken it, for good."""
-    _sync(partial)
-    target.touch(exist_ok=False)  # not os.link, which a file system of a NAS may not have
-    partial.replace(target)
+    """Give the copy its name, if nobody else has taken it, for good.
+
+    Raises:
+        FileExistsError: Somebody has.
+        OSError: It cannot be; nothing has that name then.
+    """
+    _sync(partial)  # before it has its name: what is found under that is whole
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system of a NAS, or of a USB stick, may have no links
+        _move(partial, target)
+    else:
+        partial.unlink()
     if os.name != "nt":  # where a folder cannot be opened
         _sync(target.absolute().parent)
+
+
+def _move(partial: Path, target: Path) -> None:
+    """Do so where there are no links: the name is taken first, lest another's is overwritten."""
+    target.touch(exist_ok=False)
+    try:
+        partial.replace(target)
+    except BaseException:
+        target.unlink()
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 PERIOD = 60.0  # seconds in which one reason is told once: strangers knock at every port
+MOST = 100  # reasons in that time; names are the strangers' choice, and there is no end of them
 
 logger = logging.getLogger("router.tls")
 
@@ -44,14 +45,17 @@ def watch(
                 raise
 
         def _tell(self, error: ssl.SSLError) -> None:
-            kind = getattr(error, "verify_message", None) or getattr(error, "reason", None) or ""
+            kind = getattr(error, "verify_message", None) or getattr(error, "reason", None)
+            reason = str(kind or error.strerror)
             now = monotonic()
-            if now - told.get(kind, float("-inf")) >= PERIOD:
-                told[kind] = now
+            while told and now - next(iter(told.values())) >= PERIOD:  # the oldest come first
+                del told[next(iter(told))]
+            if reason not in told and len(told) < MOST:
+                told[reason] = now
                 logger.warning(
                     "a client was refused, before it could send anything: %s (the like of it is"
                     " told once a minute)",
-                    kind or error.strerror,
+                    reason,
                 )
 
     context.sslobject_class = Watched

@@ -170,7 +170,9 @@ def shorten(state: str) -> str:
     """
     kept: list[str] = []
     size = -1
-    for part in state[: 4 * MAX_STATE].split(","):
+    most = 4 * MAX_STATE  # characters that are looked at
+    whole = state if len(state) <= most else state[: state.rfind(",", 0, most + 1) + 1]
+    for part in whole.split(","):
         member = part.strip(" \t")
         if not member:
             continue

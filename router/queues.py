@@ -195,7 +195,14 @@ class BatchQueue:
         is_allowed = most is not None or not self._breaker.is_open
         if self._line and is_allowed and not self._is_at_work:
             self._is_at_work = True
-            self._slots.add(partial(self._run, most or self._offer))
+            self._slots.add(partial(self._start, most))
+
+    def _start(self, most: int | None) -> Begun:
+        """Hand over a batch, unless the breaker has opened since; ``most`` makes it a probe."""
+        if most is None and self._breaker.is_open:
+            self._is_at_work = False
+            return None
+        return self._run(most or self._offer)
 
     async def _run(self, most: int) -> None:
         """Hand over one batch, then stand in line again behind the retries."""

@@ -1,5 +1,6 @@
 """Tests of backups: the log of one moment, sound, under a name that was free; or nothing."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -75,9 +76,17 @@ def test_a_backup_is_a_log(log: EventLog, target: Path, tmp_path: Path) -> None:
     restored.store.close()
 
 
-def test_nothing_is_overwritten(log: EventLog, target: Path) -> None:
+@pytest.mark.parametrize("has_links", [True, False])
+def test_nothing_is_overwritten(
+    log: EventLog,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_links: bool,  # noqa: FBT001
+) -> None:
     """A file of that name stays as it is, though it came while pages were copied."""
     append_messages(log, ["ana"])
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
 
     def take(_done: int, _all: int) -> None:
         target.write_text("mine")
@@ -88,6 +97,43 @@ def test_nothing_is_overwritten(log: EventLog, target: Path) -> None:
         back_up(log.store, target)
 
     assert target.read_text() == "mine"
+    assert os.listdir(target.parent) == [target.name]
+
+
+def refuse(*_: object) -> None:
+    """Fail, as what a file system cannot do."""
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def test_the_name_comes_with_the_whole_content(
+    log: EventLog, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one step: who is killed at whatever moment leaves no empty file under it."""
+    append_messages(log, ["ana"])
+    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
+
+    made = back_up(log.store, target)
+
+    assert made.size == target.stat().st_size > 0
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_a_name_that_could_not_be_given_is_free_again(
+    log: EventLog, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no links, a backup fails and leaves nothing, so that it can be retried."""
+    append_messages(log, ["ana"])
+    monkeypatch.setattr(os, "link", refuse)
+    with monkeypatch.context() as also:
+        also.setattr(Path, "replace", refuse)
+        with pytest.raises(BackupError, match="Operation not permitted"):
+            back_up(log.store, target)
+    assert os.listdir(target.parent) == []
+
+    back_up(log.store, target)
+
+    assert len(read(target)) == 1
     assert os.listdir(target.parent) == [target.name]
 
 

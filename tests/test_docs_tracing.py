@@ -5,12 +5,21 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from router import conventions
+from router import Reject, Retry, conventions
+from router.context import Context
+from router.events import Event
+from router.log import EventLog
+from router.opentelemetry import Spans
+from router.traced import TracedCaller
 from tests import databases
+from tests.entries import append_messages
+from tests.spans import Collected, attributes_of
+from tests.subscribers import make_subscription
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "tracing.md").read_text("utf-8")
 FILE = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -90,3 +99,44 @@ def test_the_table_holds_all_attributes() -> None:
 
     assert told == names
     assert f"semantic conventions {conventions.SCHEMA.rpartition('/')[2]}" in PAGE
+
+
+@pytest.mark.engines("sqlite")
+def test_the_table_holds_all_outcomes(log: EventLog) -> None:
+    """Each that a request, an append or a call can have is named, and no other."""
+    collected = Collected()
+    spans = Spans(collected.provider)
+    for status in (200, 401, 503):
+        with spans.receive("wa", []) as answered:
+            answered(status)
+    for positions in ([1], []):
+        with spans.append("wa") as stored:
+            stored(positions)
+    for span in (spans.receive("wa", []), spans.append("wa")):
+        with suppress(ValueError), span:
+            raise ValueError
+    append_messages(log, ["ana"])
+    [event] = log.read()
+    ends = [None, Retry("later"), Reject("never"), TimeoutError(), ValueError()]
+
+    def handle(event: Event, context: Context) -> None:
+        if error := ends[context.attempt]:
+            raise error
+
+    caller = TracedCaller(make_subscription("crm", on_event=handle), log=log, tracing=spans)
+    for attempt in range(len(ends)):
+        caller.call_plain(event, attempt=attempt)
+    caller.close()
+
+    found: dict[str, set[str]] = {}
+    for one in collected.all():
+        outcomes = found.setdefault(one.name.split()[0], set())
+        outcomes.add(attributes_of(one)[conventions.OUTCOME])
+
+    [row] = re.findall(r"^\| `router.outcome` \| all \| (.*) \|$", PAGE, re.MULTILINE)
+    told = {
+        kind: set(re.findall("`(.*?)`", names))
+        for kind, names in (part.split(": ") for part in row.split("; "))
+    }
+    shared = told.pop("all")
+    assert {kind: names | shared for kind, names in told.items()} == found

@@ -76,10 +76,35 @@ def test_another_name_is_refused_and_told(
     for name in ("other.example", f"{META}.evil.example", f"evil{META}"):
         with pytest.raises(ssl.SSLCertVerificationError, match=f"that of '{name}'"):
             connect(server, made, authority.issue_cert(name))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connect(server, made, authority.issue_cert(name))
     connect(make_server().make_context(), made, authority.issue_cert("other.example"))
 
-    assert len(caplog.messages) == 1
+    assert len(caplog.messages) == 3  # each name is a reason of its own
     assert "that of 'other.example', which --ssl-client-name does not name" in caplog.text
+    assert f"that of 'evil{META}', which --ssl-client-name does not name" in caplog.text
+
+
+def test_names_without_end_do_not_fill_the_log(
+    made: Made,
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of all reasons so many are told, and remembered, in a minute; then others are."""
+    monkeypatch.setattr("router.handshakes.MOST", 2)
+    now = [0.0]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made.certfile, made.keyfile)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    watch(context, names=[META], monotonic=lambda: now[0])
+
+    for now[0], name in [(0.0, "a"), (1.0, "b"), (2.0, "c"), (PERIOD, "d"), (PERIOD, "b")]:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connect(context, made, authority.issue_cert(f"{name}.example"))
+
+    assert [message.split("'")[1][0] for message in caplog.messages] == ["a", "b", "d"]
 
 
 def test_who_is_refused_is_told_with_the_reason_once_a_minute(

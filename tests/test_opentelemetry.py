@@ -66,6 +66,20 @@ def test_a_state_without_end_costs_no_more_than_its_end(caplog: pytest.LogCaptur
     assert caplog.records == []
 
 
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [
+        (" " * (4 * MAX_STATE - 4) + "k=abcdefgh", ""),
+        ("a=1," + " " * (4 * MAX_STATE - 8) + "k=abcdefgh", "a=1"),
+        (" " * (4 * MAX_STATE - 3) + "k=a,b=2", "k=a"),
+        (" " * (4 * MAX_STATE - 3) + "k=a", "k=a"),
+    ],
+)
+def test_a_member_is_kept_whole_or_not_at_all(state: str, kept: str) -> None:
+    """One that the end of what is looked at cuts would pass on what nobody has sent."""
+    assert shorten(state) == kept
+
+
 MEMBERS = st.from_regex("[a-z][a-z0-9]{0,9}=[!-+]{1,200}", fullmatch=True)
 TEXTS = st.text(st.characters(codec="latin-1"), max_size=60)
 

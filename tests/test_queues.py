@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Connection
 
 from router.events import Event
@@ -216,9 +217,11 @@ class Writer:
             raise ValueError("busy")
 
 
-def open_batches(make_workshop: MakeWorkshop, writer: Writer) -> tuple[Workshop, BatchQueue]:
+def open_batches(
+    make_workshop: MakeWorkshop, writer: Writer, options: Options = EAGER
+) -> tuple[Workshop, BatchQueue]:
     """Return a workshop for the plugin of this handler, and its queue."""
-    shop = make_workshop(make_subscription("crm", EAGER, on_event=writer.on_event))
+    shop = make_workshop(make_subscription("crm", options, on_event=writer.on_event))
     return shop, BatchQueue(
         firsts=shop.firsts, slots=shop.slots, ledger=shop.ledger, breaker=shop.breaker
     )
@@ -263,6 +266,20 @@ async def test_an_open_breaker_halts_batches(make_workshop: MakeWorkshop) -> Non
     queue.resume(most=1)
     await until(lambda: queue.is_empty)
     assert writer.calls == [1, 2, 3]
+
+
+@in_loop
+async def test_a_batch_in_line_is_halted(make_workshop: MakeWorkshop) -> None:
+    """When the breaker opens while it waits for its slot; it goes on when that has closed."""
+    writer = Writer()
+    shop, queue = open_batches(make_workshop, writer, structs.replace(EAGER, concurrency=1))
+    shop.slots.add(lambda: _open(shop))  # as a retry would that fails
+    add_all(shop, queue, ["ana", "ben"])
+    await until(lambda: shop.slots.is_idle)
+    assert (writer.calls, shop.pending, queue.is_empty) == ([], [1, 2], False)
+    queue.resume(most=1)
+    await until(lambda: queue.is_empty)
+    assert writer.calls == [1, 2]
 
 
 @in_loop

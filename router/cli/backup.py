@@ -1,5 +1,6 @@
 """`router db backup`: a log on SQLite into a file, while everything runs."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -33,9 +34,12 @@ def backup(found: Config, *, target: Path, as_json: bool) -> None:
     PostgreSQL has backups of its own: pg_dump, pg_basebackup.
     """
     store = open_store(found)
+    # It ends as Ctrl-C does: half a copy, with what customers wrote, must not stay.
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         made = back_up(store, target, tell=_tell)
     finally:
+        signal.signal(signal.SIGTERM, former)
         store.close()
     if as_json:
         output.print_json({"file": str(target), "bytes": made.size, "head": made.position})

@@ -12,7 +12,7 @@ from router.assembly import make_sources
 from router.cli import output
 from router.cli.settings import plugins_dir, with_config
 from router.cli.tls import cacert_option
-from router.config import Config
+from router.config import FILE_NAME, Config
 from router.errors import RouterError, UnknownName
 from router.host import Host
 from router.options import explain_unknown
@@ -56,9 +56,14 @@ def make_source(config: Config, name: str) -> Source:
         UnknownName: The settings have none of that name.
         ConfigError: Its adapter is unknown, or refuses its settings.
     """
+    if config.file is None:  # sources stand nowhere else
+        raise UnknownName(
+            f"the source {name!r} is unknown, for no settings were read: there is no {FILE_NAME} "
+            "in the working directory; name another file with --config or ROUTER_CONFIG"
+        )
     if name not in config.sources:
-        where = f" in {config.file}" if config.file else ""
-        raise UnknownName(f"the source {name!r} {explain_unknown(name, config.sources)}{where}")
+        reason = explain_unknown(name, config.sources)
+        raise UnknownName(f"the source {name!r} {reason} in {config.file}")
     host = Host.load(directories=config.plugins_dir, configured=config.plugin_settings)
     alone = dataclasses.replace(config, sources={name: config.sources[name]})
     return make_sources(alone, host)[0]

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +80,31 @@ def test_what_was_not_made_is_a_failure(log: EventLog, run: Run) -> None:
     assert (nowhere.code, "there is no database gone.db" in nowhere.err) == (1, True)
     assert not Path("b.db").exists()
     assert not Path("gone.db").exists()
+
+
+def test_a_stop_leaves_nothing(
+    log: EventLog, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM, by which units are stopped, ends it as Ctrl-C does; its handler is as before."""
+    append_messages(log, ["ana"])
+    (tmp_path / "backups").mkdir()
+    seen: list[list[str]] = []
+
+    def stop(_done: int, _all: int) -> None:
+        seen.append(os.listdir("backups"))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("router.cli.backup._tell", stop)
+    former = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        result = run("db", "backup", "--to", "backups/a.db")
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+    assert (result.code, result.out, result.err.strip()) == (130, "", "Aborted.")
+    assert any(name.endswith(".partial") for name in seen[0])
+    assert os.listdir("backups") == []
 
 
 def test_a_terminal_is_shown_the_progress(

@@ -113,6 +113,15 @@ def test_an_unknown_source_is_told_with_a_guess(settings: Path, run: Run) -> Non
     assert str(settings) in result.err
 
 
+def test_settings_that_are_not_found_are_told(run: Run) -> None:
+    """Where there are none no source is known: it says so, and how to name the file."""
+    result = run("send", "-", "--source", "wa", stdin=b"{}")
+
+    assert (result.code, result.out) == (1, "")
+    assert "no settings were read: there is no router.toml" in result.err
+    assert "--config or ROUTER_CONFIG" in result.err
+
+
 def test_secrets_of_other_sources_are_left_alone(settings: Path, run: Run) -> None:
     """A password that is not set disturbs nobody but its own source."""
     port = ("--url", "http://127.0.0.1:1")
