@@ -31,6 +31,11 @@ BUSY_SECONDS = 5.0
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 RESTART_BYTES = 64 * 1024 * 1024
 LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, from Python 3.12 on
+# SQLAlchemy puts the driver's default in the place of what the engine was given.
+_LOST = (
+    "; a connection of the pool that was once used with the option AUTOCOMMIT has lost its "
+    "isolation_level: use that on an engine of its own"
+)
 HOLD_MILLIS = 100  # that a checkpoint may wait for readers while it holds up writers
 
 
@@ -102,7 +107,7 @@ def require_durable(engine: Engine) -> None:
             "the SQLite engine is not durable enough for the log: connect with "
             'connect_args={"isolation_level": None} and execute "PRAGMA journal_mode = WAL" and '
             '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN; '
-            "or give the router the URL, and keep that engine for yourself"
+            f"or give the router the URL, and keep that engine for yourself{_LOST}"
         )
 
 
@@ -155,18 +160,22 @@ def join(connection: Connection, head: Table) -> None:
     Raises:
         StoreError: It does not, or there is none; says what to do.
     """
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        raise StoreError(
+            "the connection is to commit each statement by itself, and SQLAlchemy ends no "
+            "transaction on it: take one whose isolation_level is not AUTOCOMMIT"
+        )
     ask = connection.exec_driver_sql
     journal, level = (
         ask(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")
     )
     driver: Any = connection.connection.driver_connection  # sqlite3's, or one around it
-    is_plain = getattr(driver, "autocommit", LEGACY) == LEGACY
-    if journal != "wal" or level < 2 or (is_plain and driver.isolation_level is not None):
+    if journal != "wal" or level < 2 or is_handling(driver):
         raise StoreError(
             "the SQLite connection does not keep what the log promises: have its engine connect "
             'with connect_args={"isolation_level": None}, execute "PRAGMA journal_mode = WAL" and '
             '"PRAGMA synchronous = FULL" on each new connection, and begin each transaction with '
-            '"BEGIN IMMEDIATE"'
+            f'"BEGIN IMMEDIATE"{_LOST}'
         )
     if not driver.in_transaction:
         raise StoreError(
@@ -175,6 +184,12 @@ def join(connection: Connection, head: Table) -> None:
         )
     # A transaction that has only read would, instead of waiting, fail when it is to write.
     connection.execute(update(head).values(log=head.c.log))
+
+
+def is_handling(driver: Any) -> bool:  # noqa: ANN401 - sqlite3's connection, or one around it
+    """Whether the driver begins and commits transactions as it likes, DDL outside of any."""
+    is_plain = getattr(driver, "autocommit", LEGACY) == LEGACY
+    return is_plain and driver.isolation_level is not None
 
 
 def read_clock(connection: Connection) -> float | None:

@@ -183,6 +183,12 @@ class Store:
             StoreError: The connection is of another kind of database, or in no transaction that
                 keeps what the log promises; or this thread is in one of the router's.
         """
+        if not isinstance(connection, Connection):
+            raise StoreError(
+                f"the connection is a {type(connection).__name__}, not one of SQLAlchemy's "
+                "Connection: of a session take session.connection(), and of an AsyncConnection "
+                "`await connection.run_sync(lambda own: router.append(..., connection=own))`"
+            )
         theirs, ours = connection.dialect.name, self.engine.dialect.name
         if theirs != ours:
             raise StoreError(f"the connection leads to {theirs}, and the log is on {ours}")
