@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from router import postgresql, sqlite
 from router.errors import StoreError
 from router.kind import Kind
+from router.places import Place
 
 
 class Dialect(Protocol):
@@ -52,12 +53,18 @@ class Dialect(Protocol):
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``place`` stands for the log."""
 
-    def join(self, connection: Connection, head: Table) -> None:
-        """Make sure that a host's transaction keeps what is appended in it; ``head`` is the log's.
+    def require_lasting(self, connection: Connection) -> None:
+        """Make sure that a host's connection is in a transaction that keeps what is done in it.
 
         Raises:
             StoreError: It does not, or there is none; says what to do.
         """
+
+    def find_place(self, connection: Connection) -> Place:
+        """Return which database the connection is on."""
+
+    def join(self, connection: Connection, head: Table) -> None:
+        """Let a host's transaction be one that appends; ``head`` is the log's."""
 
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""

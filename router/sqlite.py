@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from router.errors import StoreError
 from router.gate import Gate
 from router.kind import Kind
+from router.places import Place
 
 LANES = 1
 HAS_ONE_WRITER = True
@@ -154,8 +155,8 @@ def keep(connection: Connection, *, lasting: bool) -> None:
         connection.rollback()  # ends what SQLAlchemy takes for a transaction
 
 
-def join(connection: Connection, head: Table) -> None:
-    """Make sure that a host's transaction keeps what is appended in it, and hold the write lock.
+def require_lasting(connection: Connection) -> None:
+    """Make sure that a host's connection is in a transaction that keeps what is done in it.
 
     Raises:
         StoreError: It does not, or there is none; says what to do.
@@ -182,6 +183,20 @@ def join(connection: Connection, head: Table) -> None:
             "the SQLite connection is in no transaction, so that each statement would be committed "
             'by itself: execute "BEGIN IMMEDIATE" before the first of them'
         )
+
+
+def find_place(connection: Connection) -> Place:
+    """Return the database by its file, whichever path led to it."""
+    files = connection.exec_driver_sql("PRAGMA database_list").all()
+    path = next(file for _, name, file in files if name == "main")
+    if not path:
+        return Place("a database in memory", ("",))
+    found = Path(path).stat()
+    return Place(f"the file {path}", (f"{found.st_dev}:{found.st_ino}",))
+
+
+def join(connection: Connection, head: Table) -> None:
+    """Let a host's transaction hold the write lock."""
     # A transaction that has only read would, instead of waiting, fail when it is to write.
     connection.execute(update(head).values(log=head.c.log))
 

@@ -17,6 +17,7 @@ from router.errors import StoreError, Unavailable
 from router.gate import Gate, OpenGate
 from router.kind import Kind
 from router.periodic import Periodic
+from router.places import Whereabouts
 from router.schema import Tables, make_tables
 
 CHECK_SECONDS = 1.0  # between two looks at the size of SQLite's write-ahead log
@@ -76,6 +77,7 @@ class Store:
             )
             for lasting in (True, False)
         }
+        self._whereabouts = Whereabouts(self.engine, find=self._dialect.find_place)
         self._clock = clock or ServerClock()
         self._place = zlib.crc32(f"{schema}.{table_prefix}".encode()) >> 1  # fits an int4
         self._checkpoints: Periodic | None = None
@@ -180,22 +182,16 @@ class Store:
 
         Raises:
             Unavailable: The database does not take it now.
-            StoreError: The connection is of another kind of database, or in no transaction that
-                keeps what the log promises; or this thread is in one of the router's.
+            StoreError: The connection is to another database, or in no transaction that keeps what
+                the log promises; or this thread is in one of the router's.
         """
-        if not isinstance(connection, Connection):
-            raise StoreError(
-                f"the connection is a {type(connection).__name__}, not one of SQLAlchemy's "
-                "Connection: of a session take session.connection(), and of an AsyncConnection "
-                "`await connection.run_sync(lambda own: router.append(..., connection=own))`"
-            )
-        theirs, ours = connection.dialect.name, self.engine.dialect.name
-        if theirs != ours:
-            raise StoreError(f"the connection leads to {theirs}, and the log is on {ours}")
+        self._whereabouts.require_kind(connection)
         if not self._writes:
             raise StoreError("this log was opened to be read: nothing is written to it")
         self.gate.require_outside()
         with self._translated():
+            self._dialect.require_lasting(connection)
+            self._whereabouts.require_here(connection)
             self._dialect.join(connection, self.tables.head)
             with connection.begin_nested():
                 if self.has_wakeups:  # before the head is locked; it is heard when all is committed
