@@ -34,6 +34,9 @@ class Dialect(Protocol):
     def open_engine(self, url: URL, *, create: bool) -> Engine:
         """Return an engine that keeps what it is given; nothing has connected yet."""
 
+    def create(self, engine: Engine) -> None:
+        """Make the database where that is a file that does not exist."""
+
     def require_durable(self, engine: Engine) -> None:
         """Refuse an engine made elsewhere whose settings do not keep what the log promises."""
 

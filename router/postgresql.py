@@ -93,6 +93,10 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     return engine
 
 
+def create(engine: Engine) -> None:
+    """Do nothing: whoever runs the server makes the database."""
+
+
 def _read_threshold(url: URL) -> dict[str, object]:
     """Return what the URL says of prepared statements, which the driver takes as a number only."""
     text = url.query.get("prepare_threshold")

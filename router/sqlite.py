@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from router import files
 from router.errors import StoreError
 from router.gate import Gate
 from router.kind import Kind
@@ -27,6 +29,8 @@ HAS_ONE_WRITER = True
 HAS_WAKEUPS = False
 HAS_SCHEMAS = False
 KEPT = 1
+
+create, file_of = files.create, files.file_of
 
 BUSY_SECONDS = 5.0
 CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -46,18 +50,16 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     Args:
         url: A file's URL; relative paths count from the working directory. With ``?timeout=`` in
             it, a lock that another process holds is waited for so many seconds.
-        create: Whether a file that does not exist is made.
+        create: Whether a file that does not exist is made; else no connection is, until it exists.
 
     Raises:
-        StoreError: The database is in memory, or does not exist, or is of an asynchronous driver.
+        StoreError: The database is in memory, or is of an asynchronous driver.
     """
     if url.get_driver_name() != "pysqlite":
         raise StoreError(f"{url.drivername} is not a driver that the log uses: write sqlite:///...")
     path = file_of(url)
     if path is None:
         raise StoreError("a log in memory loses everything: name a file, sqlite:///router.db")
-    if not create and not path.exists():
-        raise StoreError(f"there is no database {path}: create it with `router db upgrade`")
     # The driver's own transaction handling lets RELEASE of a savepoint commit: off.
     arguments: dict[str, object] = {"isolation_level": None, "check_same_thread": False}
     arguments["cached_statements"] = 1024  # `router.bulk` makes one for each number of rows
@@ -73,6 +75,8 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         connect_args=arguments,
     )
     event.listen(engine, "connect", _set_up)
+    if not create and not path.exists():
+        event.listen(engine, "do_connect", partial(files.require, path, path.absolute()))
     return engine
 
 
@@ -241,13 +245,6 @@ def explain(error: DBAPIError) -> str | None:
     words = str(error.orig)
     advice = "; make it with `router db upgrade`" if words.startswith("no such table") else ""
     return words + advice
-
-
-def file_of(url: URL) -> Path | None:
-    """Return the path of the database, or None where it is in memory."""
-    if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
-        return None
-    return Path(url.database.removeprefix("file:"))
 
 
 class Checkpointer:

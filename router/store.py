@@ -31,7 +31,7 @@ class Store:
             connections are kept for writing until `close`.
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
-        create: Whether a SQLite file that does not exist is made.
+        create: Whether a SQLite file that does not exist is made; else whoever connects is refused.
         listen: The URL at which announcements are heard, where ``database`` leads to a pooler that
             does not pass them on; "off" is not to listen, nor to announce anything.
         clock: Seconds since 1970; None is the database's own clock.
@@ -122,6 +122,10 @@ class Store:
     def now(self) -> int:
         """The database's clock, in microseconds since 1970; SQLite's is the machine's own."""
         return int(self._clock() * 1_000_000)
+
+    def create(self) -> None:
+        """Make the database where that is a file that does not exist."""
+        self._dialect.create(self.engine)
 
     def require_current(self) -> None:
         """Refuse a database whose tables are not those of this version.

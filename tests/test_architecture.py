@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
-    1: "alerts bell bodies breaker clock config conventions crew errors events filters gate kind"
-    " lane layers lending masks meters mounts options paths periodic places plugin_settings"
+    1: "alerts bell bodies breaker clock config conventions crew errors events files filters gate"
+    " kind lane layers lending masks meters mounts options paths periodic places plugin_settings"
     " progress reach replay_states rests room schema secrets slots threads tracing turns",
     2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
     " dialects exchanges fresh_tables guard handshakes head letters listening migrate opentelemetry"
