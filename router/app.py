@@ -254,13 +254,14 @@ class Router:
     def create_tables(self) -> None:
         """Create the router's tables, or bring them to this version; create those of plugins.
 
-        As `router db upgrade` does, for plugins, schema and prefix that only the code knows. It is
-        never done unasked, and waits for the database: in async code, call it on a thread.
+        As `router db upgrade`, for plugins, schema and prefix that only the code knows. It is never
+        done unasked, and waits for the database: in async code, call it on a thread.
 
         Raises:
             SchemaError: The database is newer than this version, or does not take the tables.
             PluginError: A plugin is broken; the tables of the others are there.
         """
+        self._store.create()
         migrate.upgrade(self._store.engine, self._store.tables)
         plugin_tables.create(self._store.engine, self.host.tables())
         self.host.require_sound()

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from router import postgresql, sqlite
 from router.errors import StoreError
 from router.kind import Kind
+from router.places import Place
 
 
 class Dialect(Protocol):
@@ -33,6 +34,9 @@ class Dialect(Protocol):
     def open_engine(self, url: URL, *, create: bool) -> Engine:
         """Return an engine that keeps what it is given; nothing has connected yet."""
 
+    def create(self, engine: Engine) -> None:
+        """Make the database where that is a file that does not exist."""
+
     def require_durable(self, engine: Engine) -> None:
         """Refuse an engine made elsewhere whose settings do not keep what the log promises."""
 
@@ -52,12 +56,18 @@ class Dialect(Protocol):
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``place`` stands for the log."""
 
-    def join(self, connection: Connection, head: Table) -> None:
-        """Make sure that a host's transaction keeps what is appended in it; ``head`` is the log's.
+    def require_lasting(self, connection: Connection) -> None:
+        """Make sure that a host's connection is in a transaction that keeps what is done in it.
 
         Raises:
             StoreError: It does not, or there is none; says what to do.
         """
+
+    def find_place(self, connection: Connection) -> Place:
+        """Return which database the connection is on."""
+
+    def join(self, connection: Connection, head: Table) -> None:
+        """Let a host's transaction be one that appends; ``head`` is the log's."""
 
     def read_clock(self, connection: Connection) -> float | None:
         """Return the server's time in seconds since 1970; None where it is the machine's own."""

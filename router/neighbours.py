@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Table, inspect
+from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.schema import CreateSchema
 
-from router import assembly, migrate
+from router import assembly, migrate, sqlite
 from router.errors import SchemaError
 from router.host import Host
 from router.schema import LOCKS, make_tables
@@ -55,7 +56,7 @@ def pass_over(
 
 
 def upgrade(
-    connection: Connection | None,
+    connection: Connection | MockConnection | None,
     *,
     schema: str | None = None,
     table_prefix: str = "",
@@ -68,25 +69,41 @@ def upgrade(
     host's has nothing but its own revision.
 
     Args:
-        connection: The one that the host's migration works on; None is what alembic has offline.
+        connection: The one that the host's migration works on; a mock of one, or None, is what
+            alembic has offline.
         schema: As the router has it.
         table_prefix: Likewise.
         revision: Name it, so that the host's revision does the same for ever.
 
     Raises:
-        SchemaError: The tables are newer than this version, or there is no connection.
+        SchemaError: The tables are newer than this version, or there is no connection, or none in
+            a transaction that holds all of it.
     """
-    if connection is None:
+    if not isinstance(connection, Connection):  # alembic has a mock of one, or None
         raise SchemaError(
             "alembic writes SQL for later and has no database, whose revision this would go by: "
             "`router db sql` writes the SQL of the router's tables"
         )
     tables = make_tables(schema=schema, prefix=table_prefix)
-    if connection.dialect.name != "sqlite":  # where the host's transaction is alone as it is
+    if connection.dialect.name == "sqlite":  # where the host's transaction is alone as it is
+        _require_transaction(connection)
+    else:
         connection.exec_driver_sql(LOCKS[connection.dialect.name])
     if schema is not None and not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
     migrate.upgrade_on(connection, tables, revision=revision)
+
+
+def _require_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT 1")  # the driver's connection may not have begun before
+    driver: Any = connection.connection.driver_connection
+    if sqlite.is_handling(driver) or not driver.in_transaction:
+        raise SchemaError(
+            "on the SQLite connection a migration is no transaction, and one that fails would "
+            "leave a part of its tables: in alembic's env.py take an engine that connects with "
+            'connect_args={"isolation_level": None} and executes "BEGIN IMMEDIATE" in a listener '
+            "for its event `begin`"
+        )
 
 
 def _place_of(table: Table) -> tuple[str | None, str]:

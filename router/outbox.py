@@ -95,7 +95,9 @@ class Outbox:
         lower = {name.lower(): value for name, value in headers.items()}
         kept = {name: value for name, value in lower.items() if not is_credential(name)}
         received_at = from_micros(self._log.store.now())
-        return Entry(Notification(source, received_at, kept, body), events)
+        tracing = self._log.tracing
+        trace = None if tracing is None else tracing.find_context()
+        return Entry(Notification(source, received_at, kept, body, trace=trace), events)
 
     def _tell(self, events: Sequence[Event]) -> None:
         self._on_append(events)

@@ -1,5 +1,7 @@
 """PostgreSQL as a durable log needs it: its settings, its transactions, its clock."""
 
+from contextlib import suppress
+
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -8,6 +10,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from router import announcements
 from router.errors import StoreError
 from router.kind import Kind
+from router.places import Place
 
 LANES = 8
 HAS_ONE_WRITER = False
@@ -88,6 +91,10 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         ) from error
     event.listen(engine, "connect", _check, insert=True)  # SQLAlchemy asks, too, and expects text
     return engine
+
+
+def create(engine: Engine) -> None:
+    """Do nothing: whoever runs the server makes the database."""
 
 
 def _read_threshold(url: URL) -> dict[str, object]:
@@ -199,8 +206,8 @@ def begin_writing(
         _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")
 
 
-def join(connection: Connection, head: Table) -> None:
-    """Make sure that a host's transaction keeps what is appended in it, and that there is one.
+def require_lasting(connection: Connection) -> None:
+    """Make sure that a host's connection is in a transaction.
 
     Raises:
         StoreError: There is none; says what to do.
@@ -211,6 +218,20 @@ def join(connection: Connection, head: Table) -> None:
             "the connection commits each statement by itself: take one whose isolation_level is "
             "not AUTOCOMMIT"
         )
+
+
+def find_place(connection: Connection) -> Place:
+    """Return the database by its name and its server's own number, where that may be asked for."""
+    name = str(connection.exec_driver_sql("SELECT current_database()").scalar_one())
+    number = None
+    with suppress(DBAPIError), connection.begin_nested():
+        query = "SELECT CAST(system_identifier AS text) FROM pg_control_system()"
+        number = str(connection.exec_driver_sql(query).scalar_one())
+    return Place(f"the database {name!r} (server {number or 'unknown'})", (name, number))
+
+
+def join(connection: Connection, head: Table) -> None:
+    """Let a host's transaction wait for the disk when it is committed."""
     connection.exec_driver_sql(_WAIT_FOR_DISK)
 
 

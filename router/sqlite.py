@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from router import files
 from router.errors import StoreError
 from router.gate import Gate
 from router.kind import Kind
+from router.places import Place
 
 LANES = 1
 HAS_ONE_WRITER = True
@@ -27,10 +30,17 @@ HAS_WAKEUPS = False
 HAS_SCHEMAS = False
 KEPT = 1
 
+create, file_of = files.create, files.file_of
+
 BUSY_SECONDS = 5.0
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 RESTART_BYTES = 64 * 1024 * 1024
 LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, from Python 3.12 on
+# SQLAlchemy puts the driver's default in the place of what the engine was given.
+_LOST = (
+    "; a connection of the pool that was once used with the option AUTOCOMMIT has lost its "
+    "isolation_level: use that on an engine of its own"
+)
 HOLD_MILLIS = 100  # that a checkpoint may wait for readers while it holds up writers
 
 
@@ -40,18 +50,16 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     Args:
         url: A file's URL; relative paths count from the working directory. With ``?timeout=`` in
             it, a lock that another process holds is waited for so many seconds.
-        create: Whether a file that does not exist is made.
+        create: Whether a file that does not exist is made; else no connection is, until it exists.
 
     Raises:
-        StoreError: The database is in memory, or does not exist, or is of an asynchronous driver.
+        StoreError: The database is in memory, or is of an asynchronous driver.
     """
     if url.get_driver_name() != "pysqlite":
         raise StoreError(f"{url.drivername} is not a driver that the log uses: write sqlite:///...")
     path = file_of(url)
     if path is None:
         raise StoreError("a log in memory loses everything: name a file, sqlite:///router.db")
-    if not create and not path.exists():
-        raise StoreError(f"there is no database {path}: create it with `router db upgrade`")
     # The driver's own transaction handling lets RELEASE of a savepoint commit: off.
     arguments: dict[str, object] = {"isolation_level": None, "check_same_thread": False}
     arguments["cached_statements"] = 1024  # `router.bulk` makes one for each number of rows
@@ -67,6 +75,8 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         connect_args=arguments,
     )
     event.listen(engine, "connect", _set_up)
+    if not create and not path.exists():
+        event.listen(engine, "do_connect", partial(files.require, path, path.absolute()))
     return engine
 
 
@@ -102,7 +112,7 @@ def require_durable(engine: Engine) -> None:
             "the SQLite engine is not durable enough for the log: connect with "
             'connect_args={"isolation_level": None} and execute "PRAGMA journal_mode = WAL" and '
             '"PRAGMA synchronous = FULL" on each new connection, and let nothing else send BEGIN; '
-            "or give the router the URL, and keep that engine for yourself"
+            f"or give the router the URL, and keep that engine for yourself{_LOST}"
         )
 
 
@@ -149,32 +159,56 @@ def keep(connection: Connection, *, lasting: bool) -> None:
         connection.rollback()  # ends what SQLAlchemy takes for a transaction
 
 
-def join(connection: Connection, head: Table) -> None:
-    """Make sure that a host's transaction keeps what is appended in it, and hold the write lock.
+def require_lasting(connection: Connection) -> None:
+    """Make sure that a host's connection is in a transaction that keeps what is done in it.
 
     Raises:
         StoreError: It does not, or there is none; says what to do.
     """
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        raise StoreError(
+            "the connection is to commit each statement by itself, and SQLAlchemy ends no "
+            "transaction on it: take one whose isolation_level is not AUTOCOMMIT"
+        )
     ask = connection.exec_driver_sql
     journal, level = (
         ask(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")
     )
     driver: Any = connection.connection.driver_connection  # sqlite3's, or one around it
-    is_plain = getattr(driver, "autocommit", LEGACY) == LEGACY
-    if journal != "wal" or level < 2 or (is_plain and driver.isolation_level is not None):
+    if journal != "wal" or level < 2 or is_handling(driver):
         raise StoreError(
             "the SQLite connection does not keep what the log promises: have its engine connect "
             'with connect_args={"isolation_level": None}, execute "PRAGMA journal_mode = WAL" and '
             '"PRAGMA synchronous = FULL" on each new connection, and begin each transaction with '
-            '"BEGIN IMMEDIATE"'
+            f'"BEGIN IMMEDIATE"{_LOST}'
         )
     if not driver.in_transaction:
         raise StoreError(
             "the SQLite connection is in no transaction, so that each statement would be committed "
             'by itself: execute "BEGIN IMMEDIATE" before the first of them'
         )
+
+
+def find_place(connection: Connection) -> Place:
+    """Return the database by its file, whichever path led to it."""
+    files = connection.exec_driver_sql("PRAGMA database_list").all()
+    path = next(file for _, name, file in files if name == "main")
+    if not path:
+        return Place("a database in memory", ("",))
+    found = Path(path).stat()
+    return Place(f"the file {path}", (f"{found.st_dev}:{found.st_ino}",))
+
+
+def join(connection: Connection, head: Table) -> None:
+    """Let a host's transaction hold the write lock."""
     # A transaction that has only read would, instead of waiting, fail when it is to write.
     connection.execute(update(head).values(log=head.c.log))
+
+
+def is_handling(driver: Any) -> bool:  # noqa: ANN401 - sqlite3's connection, or one around it
+    """Whether the driver begins and commits transactions as it likes, DDL outside of any."""
+    is_plain = getattr(driver, "autocommit", LEGACY) == LEGACY
+    return is_plain and driver.isolation_level is not None
 
 
 def read_clock(connection: Connection) -> float | None:
@@ -211,13 +245,6 @@ def explain(error: DBAPIError) -> str | None:
     words = str(error.orig)
     advice = "; make it with `router db upgrade`" if words.startswith("no such table") else ""
     return words + advice
-
-
-def file_of(url: URL) -> Path | None:
-    """Return the path of the database, or None where it is in memory."""
-    if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
-        return None
-    return Path(url.database.removeprefix("file:"))
 
 
 class Checkpointer:

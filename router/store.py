@@ -17,6 +17,7 @@ from router.errors import StoreError, Unavailable
 from router.gate import Gate, OpenGate
 from router.kind import Kind
 from router.periodic import Periodic
+from router.places import Whereabouts
 from router.schema import Tables, make_tables
 
 CHECK_SECONDS = 1.0  # between two looks at the size of SQLite's write-ahead log
@@ -30,7 +31,7 @@ class Store:
             connections are kept for writing until `close`.
         schema: The schema of the tables, where the engine has schemas.
         table_prefix: Put before each table's name.
-        create: Whether a SQLite file that does not exist is made.
+        create: Whether a SQLite file that does not exist is made; else whoever connects is refused.
         listen: The URL at which announcements are heard, where ``database`` leads to a pooler that
             does not pass them on; "off" is not to listen, nor to announce anything.
         clock: Seconds since 1970; None is the database's own clock.
@@ -76,6 +77,7 @@ class Store:
             )
             for lasting in (True, False)
         }
+        self._whereabouts = Whereabouts(self.engine, find=self._dialect.find_place)
         self._clock = clock or ServerClock()
         self._place = zlib.crc32(f"{schema}.{table_prefix}".encode()) >> 1  # fits an int4
         self._checkpoints: Periodic | None = None
@@ -120,6 +122,10 @@ class Store:
     def now(self) -> int:
         """The database's clock, in microseconds since 1970; SQLite's is the machine's own."""
         return int(self._clock() * 1_000_000)
+
+    def create(self) -> None:
+        """Make the database where that is a file that does not exist."""
+        self._dialect.create(self.engine)
 
     def require_current(self) -> None:
         """Refuse a database whose tables are not those of this version.
@@ -180,16 +186,16 @@ class Store:
 
         Raises:
             Unavailable: The database does not take it now.
-            StoreError: The connection is of another kind of database, or in no transaction that
-                keeps what the log promises; or this thread is in one of the router's.
+            StoreError: The connection is to another database, or in no transaction that keeps what
+                the log promises; or this thread is in one of the router's.
         """
-        theirs, ours = connection.dialect.name, self.engine.dialect.name
-        if theirs != ours:
-            raise StoreError(f"the connection leads to {theirs}, and the log is on {ours}")
+        self._whereabouts.require_kind(connection)
         if not self._writes:
             raise StoreError("this log was opened to be read: nothing is written to it")
         self.gate.require_outside()
         with self._translated():
+            self._dialect.require_lasting(connection)
+            self._whereabouts.require_here(connection)
             self._dialect.join(connection, self.tables.head)
             with connection.begin_nested():
                 if self.has_wakeups:  # before the head is locked; it is heard when all is committed

@@ -19,6 +19,7 @@ from router.hookspecs import hookimpl
 from router.options import Options
 from router.schema import make_tables
 from router.store import Store
+from tests.drafts import other
 from tests.loops import in_loop
 from tests.posting import Answer, StubSource, ask
 from tests.records import read_checkpoint, read_lanes
@@ -292,11 +293,16 @@ async def test_a_newer_database_keeps_the_router_from_starting(database: str) ->
         await Router(database).__aenter__()
 
 
-def test_a_database_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """A typing error in the URL makes no new database."""
+@in_loop
+async def test_a_database_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """A typing error in the URL makes no new database, whatever is asked of it."""
     path = tmp_path / "typo.db"
+    router = Router(f"sqlite:///{path}")
     with pytest.raises(StoreError, match="router db upgrade"):
-        Router(f"sqlite:///{path}")
+        await router.__aenter__()
+    for act in (router.log.head, lambda: router.append("shop", b"1", events=[other()])):
+        with pytest.raises(StoreError, match="router db upgrade"):
+            act()
     assert not path.exists()
 
 

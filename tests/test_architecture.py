@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 
 # A module may import from its own floor and from those below. A sub-package stands on one floor.
 FLOORS = {
-    1: "alerts bell bodies breaker clock config conventions crew errors events filters gate kind"
-    " lane layers lending masks meters mounts options paths periodic plugin_settings progress reach"
-    " replay_states rests room schema secrets slots threads tracing turns",
+    1: "alerts bell bodies breaker clock config conventions crew errors events files filters gate"
+    " kind lane layers lending masks meters mounts options paths periodic places plugin_settings"
+    " progress reach replay_states rests room schema secrets slots threads tracing turns",
     2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
     " dialects exchanges fresh_tables guard handshakes head letters listening migrate opentelemetry"
     " outgoing outlet pages periods plugin_tables postgresql reparse_plan retry rows scripts"

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from router import sqlite
-from router.errors import StoreError
+from router.errors import SchemaError, StoreError
 from router.gate import Gate
 from router.sqlite import Checkpointer
 from router.store import Store
@@ -151,9 +151,20 @@ def test_refuses_an_asynchronous_driver() -> None:
 def test_a_missing_file_is_not_made_by_accident(tmp_path: Path) -> None:
     """Who does not say ``create`` is told how a database comes into being."""
     path = tmp_path / "none.db"
+    engine = sqlite.open_engine(make_url(f"sqlite:///{path}"), create=False)
     with pytest.raises(StoreError, match=r"there is no database .*none.db.*router db upgrade"):
-        sqlite.open_engine(make_url(f"sqlite:///{path}"), create=False)
+        engine.connect()
     assert not path.exists()
+    sqlite.create(engine)
+    engine.connect().close()
+    engine.dispose()
+
+
+def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """A folder that is missing is not made."""
+    engine = sqlite.open_engine(make_url(f"sqlite:///{tmp_path}/none/none.db"), create=False)
+    with pytest.raises(SchemaError, match=r"none.db cannot be made: No such file"):
+        sqlite.create(engine)
 
 
 def test_refuses_a_place_without_a_write_ahead_log() -> None:

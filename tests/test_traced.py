@@ -522,3 +522,19 @@ async def test_the_processs_own_provider_is_used_and_left_as_it_is(
             await post(router.asgi(), body_of("go"))
 
     assert len(process.named("receive wa")) == len(given.named("receive wa")) == 1
+
+
+def test_what_a_host_appends_belongs_to_its_trace(database: str) -> None:
+    """The notification keeps the span that was current where it was appended, or none."""
+    found = Collected()
+    router = Router(database, tracing=found.provider)
+    router.append("shop", b"1", events=[other()])
+    with found.provider.get_tracer("shop").start_as_current_span("order") as span:
+        router.append("shop", b"2", events=[other()])
+    context = span.get_span_context()
+    parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    notification = router.log.store.tables.notification.c
+    with router.log.store.reading() as connection:
+        kept = connection.scalars(select(notification.trace).order_by(notification.id)).all()
+    assert kept == [None, parent]
+    router.log.store.close()

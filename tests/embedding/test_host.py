@@ -64,6 +64,17 @@ def test_every_file_is_known() -> None:
     }
 
 
+def test_the_tables_are_made_by_a_script(shop: Shop) -> None:
+    """The first way of the page begins with nothing; before it nothing is made by accident."""
+    router = load("application").router
+    if shop.url.startswith("sqlite"):
+        with pytest.raises(StoreError, match=r"there is no database .*shop.db"):
+            asyncio.run(router.__aenter__())
+        assert not (shop.folder / "shop.db").exists()
+    router.create_tables()
+    assert "notify_event" in shop.find_tables()
+
+
 def test_a_host_receives_appends_and_delivers(application: Any) -> None:  # noqa: ANN401
     """Mounted below a path the router takes webhooks, and what the host's transactions tell."""
     body = as_body({"messages": [text_message(1)]})

@@ -3,10 +3,12 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from router import Router, postgresql
 from router.errors import StoreError, Unavailable
@@ -41,6 +43,15 @@ def test_a_connection_to_another_kind_of_database_is_refused(router: Router) -> 
         with pytest.raises(StoreError, match=words):
             append(router, "ana", connection=connection)
         connection.engine.dispose()
+
+
+def test_an_asynchronous_connection_is_refused(router: Router, host: Engine) -> None:
+    """A connection that can only be awaited is told how it lends the one inside."""
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
+    url = host.url.set(drivername=drivers[host.dialect.name])
+    connection: Any = create_async_engine(url).connect()  # it need not have begun
+    with pytest.raises(StoreError, match=r"await connection.run_sync\(lambda own: router.append\("):
+        append(router, "ana", connection=connection)
 
 
 @pytest.mark.engines("sqlite")
@@ -102,14 +113,22 @@ def test_a_deferred_transaction_waits_for_the_lock(router: Router, host: Engine)
     plain.dispose()
 
 
-@pytest.mark.engines("postgresql")
 def test_a_connection_that_commits_by_itself_is_refused(router: Router, host: Engine) -> None:
-    """Without a transaction the head would be let go between two statements."""
+    """Without a transaction the head would be let go between two statements, or nothing be kept."""
     with host.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         with pytest.raises(StoreError, match="isolation_level is not AUTOCOMMIT"):
             append(router, "ana", connection=connection)
     assert router.log.head() == 0
+
+
+@pytest.mark.engines("sqlite")
+def test_a_connection_that_has_committed_by_itself_is_refused(router: Router, host: Engine) -> None:
+    """What the option AUTOCOMMIT has taken from a connection of the pool is named."""
+    with host.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+    with host.connect() as connection, pytest.raises(StoreError, match=r"used with .*AUTOCOMM"):
+        append(router, "ana", connection=connection)
 
 
 @pytest.mark.engines("postgresql")
