@@ -54,7 +54,8 @@ def tables():
 
 @hookimpl
 def subscription_options():
-    return {"start": "beginning"}
+    # Until it may go on it is not to be given up, however long the rest takes.
+    return {"start": "beginning", "retry": {"attempts": 100_000}}
 
 @hookimpl
 def on_event(event, context, connection):
