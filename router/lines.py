@@ -12,21 +12,9 @@ from router.events import Event
 from router.failures import Failed
 from router.firsts import Firsts
 from router.ledger import Ledger
-from router.queues import settle_all
+from router.queues import Line, settle_all
 from router.replay_counts import Count
 from router.slots import Slots
-
-
-class Line:
-    """The events of one key that wait, and whether the first is tried though nothing new is."""
-
-    __slots__ = ("events", "failure", "is_probe", "key")
-
-    def __init__(self, key: str, event: Event) -> None:
-        self.key = key
-        self.events = deque((event,))
-        self.is_probe = False
-        self.failure: tuple[Event, Failed] | None = None  # what ended it
 
 
 class PlainQueue:
@@ -56,6 +44,7 @@ class PlainQueue:
         self._loop = asyncio.get_running_loop()
         self._lines: dict[str, Line] = {}
         self._halted: list[Line] = []
+        self._failures: dict[str, tuple[Event, Failed]] = {}  # by key: what has ended a line
         self._ended: deque[tuple[Line, Event | None, Failed | None]] = deque()
         self._is_told = False
         self._is_stopped = False
@@ -144,7 +133,7 @@ class PlainQueue:
                 self._attempts.turns.give_back(line.key)
                 self._go_on(line)
             elif failed is not None:
-                line.failure = event, failed
+                self._failures[line.key] = event, failed
             else:
                 self._ledger.settle(event.position)
                 done.append((event.type, "done"))
@@ -154,9 +143,9 @@ class PlainQueue:
         self._on_change()
 
     def _go_on(self, line: Line) -> None:
-        if line.failure is not None and not self._slots.is_cut:
-            self._slots.finish(partial(self._keep, line, *line.failure))
-            line.failure = None
+        failure = self._failures.pop(line.key, None)
+        if failure is not None and not self._slots.is_cut:
+            self._slots.finish(partial(self._keep, line, *failure))
             return
         self._underway -= 1
         if not line.events:

@@ -39,7 +39,7 @@ class Queue(Protocol):
         """Make no attempt any more; what has not begun is left to the lane's next owner."""
 
 
-class AsyncLine:
+class Line:
     """The events of one key that wait, and whether the first is tried though nothing new is."""
 
     __slots__ = ("events", "is_probe", "key")
@@ -71,8 +71,8 @@ class AsyncQueue:
         self._slots = slots
         self._ledger = ledger
         self._breaker = breaker
-        self._lines: dict[str, AsyncLine] = {}
-        self._halted: list[AsyncLine] = []
+        self._lines: dict[str, Line] = {}
+        self._halted: list[Line] = []
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +89,7 @@ class AsyncQueue:
         key = self._attempts.key(event)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = AsyncLine(key, event)
+            line = self._lines[key] = Line(key, event)
             self._begin(line)
         else:
             line.events.append(event)
@@ -104,13 +104,10 @@ class AsyncQueue:
     def stop(self) -> None:
         """The slots are closed by their owner; nothing else is to be done."""
 
-    def _begin(self, line: AsyncLine) -> None:
-        if self._breaker.is_open and not line.is_probe:
-            self._halted.append(line)
-        else:
-            self._slots.add(partial(self._start, line))
+    def _begin(self, line: Line) -> None:
+        self._slots.add(partial(self._start, line))
 
-    def _start(self, line: AsyncLine) -> Begun:
+    def _start(self, line: Line) -> Begun:
         """Hand over the first event of ``line``, at once if nothing is to be waited for."""
         if self._breaker.is_open and not line.is_probe:
             self._halted.append(line)
@@ -120,7 +117,7 @@ class AsyncQueue:
         call = self._attempts.begin(event, on_end=self._end)
         return self._deliver(line, event) if call is None else call.task
 
-    async def _deliver(self, line: AsyncLine, event: Event) -> None:
+    async def _deliver(self, line: Line, event: Event) -> None:
         """Hand over an event in its turn."""
         self._go_on(line, must_wait=await self._firsts.deliver(event))
 
@@ -144,10 +141,10 @@ class AsyncQueue:
         else:
             self._slots.finish(partial(self._keep, line, event, failed))
 
-    async def _keep(self, line: AsyncLine, event: Event, failed: Failed) -> None:
+    async def _keep(self, line: Line, event: Event, failed: Failed) -> None:
         self._go_on(line, must_wait=await self._firsts.keep(event, failed))
 
-    def _go_on(self, line: AsyncLine, *, must_wait: bool) -> None:
+    def _go_on(self, line: Line, *, must_wait: bool) -> None:
         if must_wait:
             settle_all(line.events, self._ledger)
             line.events.clear()
