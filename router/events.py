@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import blake2b, sha256
@@ -86,6 +86,25 @@ class Entry(msgspec.Struct, frozen=True):
 
     notification: Notification
     drafts: Sequence[Draft]
+
+
+class Unsplit(msgspec.Struct, frozen=True):
+    """A notification that is an entry once it has been split.
+
+    Attributes:
+        split: Returns the drafts in a body; see `router.sources.Source`.
+    """
+
+    notification: Notification
+    split: Callable[[bytes], Sequence[Draft]]
+
+    def as_entry(self) -> Entry:
+        """Split it.
+
+        Raises:
+            Unreadable: The body is not in the source's format.
+        """
+        return Entry(self.notification, self.split(self.notification.body))
 
 
 class Replaying(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from router.kind import Kind
 from router.meters import Meters
 from router.pages import Page, Pages
 from router.periods import find_events
-from router.rows import Appended, number, prepare
+from router.rows import Appended, Prepared, number, prepare
 from router.schema import Tables
 from router.store import Store
 from router.tracing import Tracing
@@ -79,15 +79,20 @@ class EventLog:
             StoreError: One of them can never be stored, or the ``connection`` keeps not what the
                 log promises; none was.
         """
+        return self.append_prepared([prepare(entry) for entry in entries], connection=connection)
+
+    def append_prepared(
+        self, entries: Sequence[Prepared], *, connection: Connection | None = None
+    ) -> list[Appended]:
+        """Do what `append` does with entries that `prepare` has made ready before."""
         tables = self.store.tables
-        prepared = [prepare(entry) for entry in entries]
-        keys = [one.key for entry in prepared for one in entry.found]
+        keys = [one.key for entry in entries for one in entry.found]
         store = self.store
         opened = store.writing(Kind.APPEND) if connection is None else store.joining(connection)
         with opened as inside:
             head = inside.execute(self._select_head).one()
             known = self.dedupe.find_known(inside, keys)
-            batch = number(prepared, known=known, head=head.position)
+            batch = number(entries, known=known, head=head.position)
             if batch.events:
                 parts: Parts = [
                     (tables.notification, batch.notifications),

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unverified, trace
-from router.events import Draft, Entry, Notification
+from router.events import Draft, Entry, Notification, Unsplit
 from router.extensions import make_mounts
 from router.meters import Meters
 from router.mounts import path_of, with_whole_path
@@ -153,12 +153,11 @@ class Receiver:
     async def _take(self, source: Source, request: Request, writer: Appender) -> ASGIApp:
         """Take a notification: 200 with an empty body once it is on disk."""
         _verify(source, request)
-        body, headers = request.body, request.headers
-        drafts = split(source, body)
+        headers = request.headers
         kept = {name: headers[name] for name in headers if not is_credential(name)}
         received_at = datetime.fromtimestamp(self._clock(), UTC)
-        notification = Notification(source.name, received_at, kept, body)
-        appended = await _append(writer, notification, drafts)
+        notification = Notification(source.name, received_at, kept, request.body)
+        appended = await _append(writer, Unsplit(notification, partial(split, source)))
         logger.debug("%s: %d new, %d known", source.name, len(appended.positions), appended.known)
         return _accept
 
@@ -245,15 +244,13 @@ def split(source: Source, body: bytes) -> Sequence[Draft]:
     return drafts or MALFORMED
 
 
-async def _append(
-    writer: Appender, notification: Notification, drafts: Sequence[Draft]
-) -> Appended:
+async def _append(writer: Appender, notification: Unsplit) -> Appended:
     """Append; events that cannot be stored as the adapter made them are kept as one."""
     try:
-        return await writer.append(Entry(notification, drafts))
+        return await writer.append(notification)
     except StoreError as error:
         logger.error("a notification is kept without its events: %s", error)
-        return await writer.append(Entry(notification, MALFORMED))
+        return await writer.append(Entry(notification.notification, MALFORMED))
 
 
 async def livez(_http: HttpRequest) -> Response:

@@ -9,7 +9,7 @@ import msgspec
 
 from router import bodies, paths
 from router.bulk import Values
-from router.errors import StoreError
+from router.errors import StoreError, Unreadable
 from router.events import (
     EVENT_TYPES,
     Draft,
@@ -184,14 +184,16 @@ def _event_row(draft: Draft) -> Values:
 
 def _notification_row(notification: Notification) -> Values:
     """In the order of the columns of the table ``notification``, without the id and the trace."""
-    data = notification.data
-    is_readable = data is not None  # what cannot be read looks like null: neither has an element
+    try:
+        data = bodies.decode(notification.body)  # not kept, as `data` is: many may wait
+    except Unreadable:
+        data = None  # as null is: neither has an element
     return (
         notification.source,
         as_micros(notification.received_at),
         bodies.encode(notification.headers).decode(),
         notification.body,
-        is_readable and bodies.is_queryable(notification.body, data),
+        data is not None and bodies.is_queryable(notification.body, data),
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.events import Entry, Event
+from router.events import Entry, Event, Unsplit
 from router.failures import Failed
 from router.lending import Lent
 from router.rows import Appended
@@ -66,7 +66,7 @@ class TracedAppender:
         self._appender = appender
         self._tracing = tracing
 
-    async def append(self, entry: Entry) -> Appended:
+    async def append(self, entry: Entry | Unsplit) -> Appended:
         """Append ``entry``; when this returns, it is on disk."""
         # Of the request, before the span of the append: what is handled later links to it.
         kept = structs.replace(entry.notification, trace=self._tracing.find_context())
