@@ -77,6 +77,7 @@ class Writer:
         self._bytes = 0
         self._is_open = False
         self._size = 1  # of the last batch
+        self._wanted = 1  # entries for which the thread wakes up; 0 is for the end of any wave
         self._begun_at = float("-inf")  # when the last append began
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="router-writer", daemon=True)
@@ -120,7 +121,8 @@ class Writer:
             if is_open := self._is_open:
                 self._queue.extend(wave.waiting)
                 self._bytes += wave.size
-            self._changed.notify()
+            if len(self._queue) >= self._wanted:
+                self._changed.notify()
         if not is_open:
             refuse(wave.waiting, "the router is stopping")
 
@@ -138,8 +140,11 @@ class Writer:
     def _take(self) -> list[Waiting]:
         """Wait for entries and take them; none means that the writer has been stopped."""
         with self._changed:
+            self._wanted = 1
             self._changed.wait_for(lambda: self._queue or not self._is_open)
+            self._wanted = FEW
             self._pause()
+            self._wanted = 0
             self._gather()
             self._begun_at = self._monotonic()
             self._size = min(len(self._queue), MAX_BATCH)
