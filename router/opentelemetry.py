@@ -199,7 +199,10 @@ def _answer(span: Span, status: int) -> None:
         span.set_attribute(names.OUTCOME, "refused" if status >= 400 else "accepted")
 
 
-def _store(span: Span, positions: Sequence[int]) -> None:
+def _store(span: Span, positions: Sequence[int] | None) -> None:
+    if positions is None:
+        span.set_attribute(names.OUTCOME, "refused")
+        return
     span.set_attribute(names.OUTCOME, "appended" if positions else "known")
     if positions:
         span.set_attribute(names.POSITION, positions[0])

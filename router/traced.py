@@ -11,6 +11,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from router.errors import Unreadable
 from router.events import Entry, Event, Unsplit
 from router.failures import Failed
 from router.lending import Lent
@@ -71,9 +72,15 @@ class TracedAppender:
         # Of the request, before the span of the append: what is handled later links to it.
         kept = structs.replace(entry.notification, trace=self._tracing.find_context())
         with self._tracing.append(kept.source) as stored:
-            appended = await self._appender.append(structs.replace(entry, notification=kept))
-            stored(appended.positions)
-        return appended
+            try:
+                appended = await self._appender.append(structs.replace(entry, notification=kept))
+            except Unreadable as error:  # not within the span: who sent it is at fault
+                unreadable = error
+                stored(None)
+            else:
+                stored(appended.positions)
+                return appended
+        raise unreadable
 
 
 class TracedCaller(Caller):

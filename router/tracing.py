@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from router.events import Event
 
 Answered = Callable[[int], None]  # is told the status
-Stored = Callable[[Sequence[int]], None]  # is told the positions of the events that are new
+# Is told the positions of the events that are new; None of what could not be read.
+Stored = Callable[[Sequence[int] | None], None]
 Ended = Callable[[str, str | None], None]  # is told the outcome, and what kind of error there was
 
 

@@ -1,7 +1,7 @@
 """Waves: what an event loop takes in until it comes to rest is handed over in one piece.
 
-So one thread at a time is at work, with what it needs at hand: a request that the loop takes in while
-another thread appends costs both of them half as much again (`docs/decisions`).
+So one thread at a time is at work: a request that the loop takes in while another thread appends
+costs both of them half as much again (`docs/decisions`).
 """
 
 import asyncio
@@ -34,15 +34,15 @@ class Wave:
         size: Bytes of the bodies.
     """
 
-    __slots__ = ("_left", "_timer", "end", "loop", "quiet", "seen", "size", "waiting")
+    __slots__ = ("_end", "_left", "_quiet", "_seen", "_timer", "loop", "size", "waiting")
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.waiting: list[Waiting] = []
         self.size = 0
-        self.seen = 0  # of those that wait, when the loop came round last
-        self.quiet = 0  # rounds since then
-        self.end = loop.time() + LONGEST
+        self._seen = 0  # of those that wait, when the loop came round last
+        self._quiet = 0  # rounds in which nothing came
+        self._end = loop.time() + LONGEST
         self._left = 0  # without an answer
         self._timer: asyncio.TimerHandle | None = None
 
@@ -58,6 +58,13 @@ class Wave:
             self._left -= 1
             if not self._left and self._timer is not None:
                 self._timer.cancel()
+
+    def goes_on(self) -> bool:
+        """Count a round of the loop, and return whether more is to be taken in."""
+        count = len(self.waiting)
+        self._quiet = self._quiet + 1 if count == self._seen else 0
+        self._seen = count
+        return self._quiet < ROUNDS and self.loop.time() < self._end
 
     def give_up_after(self, seconds: float) -> None:
         """Let nobody wait for longer: one timer is enough for all of them."""
@@ -78,6 +85,11 @@ class Waves:
         self._provoked: set[Loop] = set()  # that are told something, and have not heard it yet
 
     @property
+    def count(self) -> int:
+        """How many notifications are in them."""
+        return sum(len(wave.waiting) for wave in list(self._open.values()))
+
+    @property
     def are_over(self) -> bool:
         """Whether all loops have come to rest."""
         return not (self._open or self._provoked)
@@ -91,7 +103,7 @@ class Waves:
         return wave
 
     def provoke(self, loop: Loop, answer: Callable[[], None]) -> None:
-        """Have ``loop`` call ``answer``, which brings a new wave: the next requests of who hears it.
+        """Have ``loop`` call ``answer``: who hears it sends the next request, which is a new wave.
 
         Raises:
             RuntimeError: The loop is closed.
@@ -103,27 +115,24 @@ class Waves:
             self._provoked.discard(loop)
             raise
 
+    def forget_ended(self) -> None:
+        """Do not wait for loops that are closed."""
+        ended = {loop for loop in (*self._open, *self._provoked) if loop.is_closed()}
+        self._provoked -= ended
+        for loop in ended:
+            self._open.pop(loop, None)
+
     def _answer(self, loop: Loop, answer: Callable[[], None]) -> None:
         answer()
         self.begin(loop)
         self._provoked.discard(loop)
 
-    def forget_ended(self) -> None:
-        """Do not wait for loops that are closed."""
-        for loop in list(self._open):
-            if loop.is_closed():
-                del self._open[loop]
-        self._provoked -= {loop for loop in self._provoked.copy() if loop.is_closed()}
-
     def _come_round(self, wave: Wave) -> None:
-        count = len(wave.waiting)
-        wave.quiet = wave.quiet + 1 if count == wave.seen else 0
-        wave.seen = count
-        if wave.quiet < ROUNDS and wave.loop.time() < wave.end:
+        if wave.goes_on():
             wave.loop.call_soon(self._come_round, wave)
-            return
-        del self._open[wave.loop]
-        self._hand_over(wave)
+        else:
+            del self._open[wave.loop]
+            self._hand_over(wave)
 
 
 def refuse(waiting: Sequence[Waiting], why: str) -> None:

@@ -3,9 +3,9 @@
 A commit costs a disk's flush whatever is in it, so the busier the receiver, the cheaper each
 notification. Nothing is answered before its own commit has returned.
 
-An append begins when the event loop has taken in what there is (`router.waves`): at once it would fight
-with this thread for the interpreter at each request. Bodies are split here, too, one right after
-the other, which takes half as long as each within its request (`docs/decisions`).
+An append begins when the event loop has taken in what there is (`router.waves`), where it would
+otherwise fight with this thread for the interpreter at each request. Bodies are split here, one
+right after the other, in half the time that each takes within its request (`docs/decisions`).
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from router.rows import Appended, Prepared, prepare
 from router.waves import LONGEST, Loop, Waiting, Wave, Waves, refuse
 
 MAX_BATCH = 512  # entries a transaction; more would only make the first of them wait longer
-FEW = 4  # entries that are worth an append; who sends one at a time does not wait for more
-PAUSE = 0.005  # seconds after the beginning of the last append, from when on fewer are, too
+FEW = 16  # entries that are worth an append; who sends one at a time does not wait for more
+PAUSE = 0.008  # seconds after the beginning of the last append, from when on fewer are, too
 PATIENCE = 10.0  # seconds that a request waits; a provider takes longer for no answer at all
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
@@ -73,9 +73,10 @@ class Writer:
         self._monotonic = monotonic
         self._waves = Waves(self._hand_over)
         self._queue: deque[Waiting] = deque()
-        log.meters.count_waiting = self._queue.__len__
+        log.meters.count_waiting = lambda: len(self._queue) + self._waves.count
         self._bytes = 0
         self._is_open = False
+        self._has_ended = False
         self._size = 1  # of the last batch
         self._wanted = 1  # entries for which the thread wakes up; 0 is for the end of any wave
         self._begun_at = float("-inf")  # when the last append began
@@ -118,12 +119,12 @@ class Writer:
         if wave.waiting:
             wave.give_up_after(self._patience)
         with self._changed:
-            if is_open := self._is_open:
+            if not self._has_ended:
                 self._queue.extend(wave.waiting)
                 self._bytes += wave.size
             if len(self._queue) >= self._wanted:
                 self._changed.notify()
-        if not is_open:
+        if self._has_ended:
             refuse(wave.waiting, "the router is stopping")
 
     def _run(self) -> None:
@@ -150,6 +151,7 @@ class Writer:
             self._size = min(len(self._queue), MAX_BATCH)
             batch = [self._queue.popleft() for _ in range(self._size)]
             self._bytes -= sum(len(waiting.entry.notification.body) for waiting in batch)
+            self._has_ended = not batch
         return batch
 
     def _pause(self) -> None:
@@ -163,7 +165,7 @@ class Writer:
     def _gather(self) -> None:
         """Wait until the event loops have taken in what there is."""
         end = self._monotonic() + LONGEST
-        while self._is_open and not self._waves.are_over and len(self._queue) < MAX_BATCH:
+        while not self._waves.are_over and len(self._queue) < MAX_BATCH:
             left = end - self._monotonic()
             if left <= 0:
                 self._waves.forget_ended()

@@ -22,7 +22,7 @@ FLOORS = {
     3: "context hookspecs log tail",
     4: "agenda backlog claims copies dead fates fence handlers intents lanes ledger parking"
     " rebuild_record replay_counts replay_lanes replay_plan replay_record replay_runs reparsing"
-    " rest retention roster shares status stored unowned wakeups writer",
+    " rest retention roster shares status stored unowned wakeups waves writer",
     5: "appending backups calls control declarations doctor extensions failures faults host"
     " lifecycle loading problems prometheus receiver standstill subscriptions traced uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"

@@ -109,7 +109,7 @@ def test_the_table_holds_all_outcomes(log: EventLog) -> None:
     for status in (200, 401, 503):
         with spans.receive("wa", []) as answered:
             answered(status)
-    for positions in ([1], []):
+    for positions in ([1], [], None):
         with spans.append("wa") as stored:
             stored(positions)
     for span in (spans.receive("wa", []), spans.append("wa")):

@@ -111,7 +111,7 @@ async def test_requests_that_bring_nothing_are_told_apart(database: str) -> None
         True
     ]
     outcomes = [attributes_of(span)[names.OUTCOME] for span in found.named("append wa")]
-    assert outcomes == ["appended", "known"]
+    assert outcomes == ["refused", "appended", "known"]
     assert not any("hush-hush" in span.to_json() for span in found.all())
 
 
@@ -125,7 +125,7 @@ async def test_an_append_that_fails_says_so(database: str, monkeypatch: pytest.M
         def refuse(*_given: object) -> None:
             raise ValueError(f"no room for {PHONE}")
 
-        monkeypatch.setattr(router.log, "append", refuse)
+        monkeypatch.setattr(router.log, "append_prepared", refuse)
         status = await post(router.asgi(), body_of("go"))
 
     appends = found.named("append wa")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 from sqlalchemy import Connection, event
 
-from router.errors import StoreError, Unavailable
-from router.events import Draft, Entry, Event, Notification
+from router.errors import StoreError, Unavailable, Unreadable
+from router.events import Draft, Entry, Event, Notification, Unsplit
 from router.log import EventLog
-from router.rows import Appended
+from router.rows import Appended, Prepared
 from router.store import Store
 from router.writer import Writer
 from tests.entries import NOON, make_entry
@@ -95,6 +95,29 @@ async def test_an_entry_that_the_database_refuses_fails_alone(
     assert log.head() == 3
     assert "a notification of source 'wa' cannot be stored" in caplog.text
     assert "+5215512345678" not in caplog.text
+
+
+@in_loop
+async def test_a_body_that_cannot_be_read_costs_nobody_else(log: EventLog) -> None:
+    """Whoever sent it is told; bodies are split on the thread of the writer, not on the loop."""
+    threads = set()
+
+    def split(body: bytes) -> Sequence[Draft]:
+        threads.add(threading.current_thread().name)
+        if body == b"no JSON":
+            raise Unreadable("the body is not one JSON value")
+        return [Draft(path="$", type="message", subtype="text")]
+
+    def unsplit(body: bytes) -> Unsplit:
+        return Unsplit(Notification("wa", NOON, {}, body), split)
+
+    async with writing(Writer(log)) as writer:
+        bodies = (b"[1]", b"no JSON", b"[2]")
+        tasks = [asyncio.ensure_future(writer.append(unsplit(body))) for body in bodies]
+        results = await settle(tasks)
+    assert [type(one) for one in results] == [Appended, Unreadable, Appended]
+    assert [event.notification.body for event in log.read()] == [b"[1]", b"[2]"]
+    assert threads == {"router-writer"}
 
 
 @pytest.fixture
@@ -181,11 +204,11 @@ async def test_nobody_waits_longer_than_the_database_is_waited_for(log: EventLog
     may_go_on = threading.Event()
 
     class Silent(EventLog):
-        def append(
-            self, entries: Sequence[Entry], *, connection: Connection | None = None
+        def append_prepared(
+            self, entries: Sequence[Prepared], *, connection: Connection | None = None
         ) -> list[Appended]:
             may_go_on.wait(timeout=30)
-            return super().append(entries, connection=connection)
+            return super().append_prepared(entries, connection=connection)
 
     entry = make_entry()
     async with writing(Writer(Silent(log.store), patience=0.01)) as writer:

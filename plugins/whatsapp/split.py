@@ -83,9 +83,7 @@ def _split_change(
         _split_value(value, f"{path}.value", path, channel, drafts)
 
 
-def _split_value(
-    value: Element, path: str, whole: str, channel: str, drafts: list[Draft]
-) -> None:
+def _split_value(value: Element, path: str, whole: str, channel: str, drafts: list[Draft]) -> None:
     """Split what holds the lists; ``whole`` is the path of the piece that it is the content of."""
     if value and not _holds_known(value):
         drafts.append(unrecognised(whole, channel=channel))

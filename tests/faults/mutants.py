@@ -20,7 +20,7 @@ from router.log import EventLog
 from router.rows import Appended
 from router.writer import Writer
 
-append_later, append_slowly = Writer.append, EventLog.append
+append_later, append_slowly = Writer.append, EventLog.append_prepared
 tasks = []
 
 async def append(self, entry):
@@ -31,7 +31,7 @@ def append_late(self, entries):
     time.sleep(0.2)
     return append_slowly(self, entries)
 
-Writer.append, EventLog.append = append, append_late
+Writer.append, EventLog.append_prepared = append, append_late
 {COMMAND}
 """
 SYNCHRONOUS_OFF = WEAKER.format(level="OFF") + COMMAND
