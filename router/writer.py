@@ -24,8 +24,8 @@ from router.rows import Appended, Prepared, prepare
 from router.waves import LONGEST, Loop, Waiting, Wave, Waves, refuse
 
 MAX_BATCH = 512  # entries a transaction; more would only make the first of them wait longer
-FEW = 16  # entries that are worth an append; who sends one at a time does not wait for more
-PAUSE = 0.008  # seconds after the beginning of the last append, from when on fewer are, too
+FEW = 4  # entries that are worth an append; who sends one at a time does not wait for more
+PAUSE = 0.005  # seconds after the beginning of the last append, from when on fewer are, too
 PATIENCE = 10.0  # seconds that a request waits; a provider takes longer for no answer at all
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
