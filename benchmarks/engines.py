@@ -53,6 +53,10 @@ class Engine(Protocol):
         """Return the processor time that its server has taken so far, in seconds."""
         ...
 
+    def find_processes(self) -> list[int]:
+        """Return the pids of its server."""
+        ...
+
 
 class SQLite:
     """A file in a temporary folder, and no server."""
@@ -72,6 +76,10 @@ class SQLite:
     def read_cpu(self) -> float:
         """Return 0: what it takes is the process's own."""
         return 0.0
+
+    def find_processes(self) -> list[int]:
+        """Return none: there is no server."""
+        return []
 
 
 class PostgreSQL:
@@ -98,18 +106,30 @@ class PostgreSQL:
 
     def read_cpu(self) -> float:
         """Return the seconds that its processes, ended ones too, have taken so far."""
-        first = (self._cluster.data / "postmaster.pid").read_text().splitlines()[0]
-        postmaster, ticks = int(first), 0
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if int(folder.name) == postmaster:
+        postmaster, ticks = self._postmaster, 0
+        for pid, fields in _read_processes():
+            if pid == postmaster:
                 ticks += sum(map(int, fields[11:15]))
             elif int(fields[1]) == postmaster:
                 ticks += sum(map(int, fields[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def find_processes(self) -> list[int]:
+        """Return the pids of those that serve connections, and of the others of the server."""
+        return [pid for pid, fields in _read_processes() if int(fields[1]) == self._postmaster]
+
+    @property
+    def _postmaster(self) -> int:
+        return int((self._cluster.data / "postmaster.pid").read_text().splitlines()[0])
+
+
+def _read_processes() -> Iterator[tuple[int, list[str]]]:
+    """Yield the pid of each process and what its ``stat`` says, from its state on."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            yield int(folder.name), (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
 
 
 def add_memory_option(parser: ArgumentParser) -> None:

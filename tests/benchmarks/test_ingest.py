@@ -3,15 +3,20 @@
 from benchmarks.ingest import Run, compare, is_sound
 
 
-def make_run(rate: float, *, busy: float = 1.0, wrk: float = 0.3) -> Run:
+def make_run(rate: float, *, busy: float = 1.0, at_work: float = 1.0, wrk: float = 0.3) -> Run:
     """Return a run with what is not said at some value."""
-    return Run(rate, p50=1.0, p99=2.0, cpu=10.0, database=0.0, busy=busy, wrk=wrk)
+    return Run(rate, p50=1.0, p99=2.0, cpu=10.0, database=0.0, busy=busy, at_work=at_work, wrk=wrk)
 
 
 def test_a_loop_that_waited_makes_a_run_void() -> None:
-    """Of servers whose work is on their loop; those on threads are judged by the load's side."""
-    assert is_sound("router", make_run(1, busy=0.93))
-    assert not is_sound("router", make_run(1, busy=0.87))
+    """Of servers whose work is on their loop; those on threads are judged by the load's side.
+
+    The router is at work on its loop or in its writer.
+    """
+    assert is_sound("bare", make_run(1, busy=0.93))
+    assert not is_sound("bare", make_run(1, busy=0.87))
+    assert is_sound("router", make_run(1, busy=0.5, at_work=0.93))
+    assert not is_sound("router", make_run(1, busy=0.5, at_work=0.87))
     assert is_sound("threads", make_run(1, busy=0.3))
     assert not is_sound("threads", make_run(1, busy=0.3, wrk=0.95))
 
@@ -19,7 +24,7 @@ def test_a_loop_that_waited_makes_a_run_void() -> None:
 def test_void_pairs_are_left_out_and_counted() -> None:
     """The others are compared."""
     runs = {
-        "router": [make_run(50), make_run(90, busy=0.5), make_run(60)],
+        "router": [make_run(50), make_run(90, at_work=0.5), make_run(60)],
         "bare": [make_run(100), make_run(100), make_run(100)],
         "loop": [make_run(10)] * 3,
         "threads": [make_run(5)],
@@ -32,9 +37,9 @@ def test_void_pairs_are_left_out_and_counted() -> None:
 
 
 def test_without_a_sound_pair_there_is_no_claim() -> None:
-    """It says how busy the loops were instead."""
-    idle = [make_run(50, busy=0.5)] * 2
+    """It says how busy they were instead."""
+    idle = [make_run(50, busy=0.5, at_work=0.5)] * 2
     runs = {"router": idle, "bare": idle, "loop": idle, "pywa": idle}
     assert compare(runs, engine="sqlite")[0] == (
-        "router / bare: void (it was 1.00): their loops were busy for 50% and 50% of the time"
+        "router / bare: void (it was 1.00): they were at work for 50% and 50% of the time"
     )

@@ -1,4 +1,7 @@
-"""A loop that sleeps until a socket is ready is idle; whatever else it does is work."""
+"""A loop that sleeps until a socket is ready is idle; whatever else it does is work.
+
+While it sleeps, others may work for it.
+"""
 
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from benchmarks.watching import IDLE, Watching
 LOOKS = 5
 WAITING = "import select; select.epoll().poll()"
 WORKING = "while True: pass"
+HELPED = f"import threading\nthreading.Thread(target=lambda: exec('{WORKING}')).start()\n{WAITING}"
 LOCKED = "import threading; threading.Barrier(2).wait()"
 
 
@@ -47,3 +51,21 @@ def test_a_process_that_works_or_waits_for_a_lock_is_busy() -> None:
     for code in (WORKING, LOCKED):
         with running(code) as pid:
             assert watch(pid) == 1.0
+
+
+def test_a_loop_for_which_another_thread_works_is_at_work() -> None:
+    """It is idle, and the process is not; nor is one that has another process at work for it."""
+    with running(HELPED) as pid, running(WAITING) as idle:
+        for one in (pid, idle):
+            call = Path(f"/proc/{one}/task/{one}/syscall")
+            while call.read_text().split()[0] not in IDLE:
+                time.sleep(0.01)
+        for watching, at_work in (
+            (Watching(pid), 1.0),
+            (Watching(idle), 0.0),
+            (Watching(idle, beside=[pid]), 1.0),
+        ):
+            with watching:
+                while watching.looks < LOOKS:
+                    time.sleep(0.01)
+            assert (watching.busy, watching.at_work) == (0.0, at_work)
