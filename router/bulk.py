@@ -8,7 +8,7 @@ driver than ours; there it is SQLAlchemy's way.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import chain, product
 from typing import TypeVar, cast
 
 from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table, insert, select
@@ -50,8 +50,7 @@ def insert_together(
         for table, rows in parts:
             for chunk in _chunks(rows):
                 statement = _insert_values(table, len(chunk), len(chunk[0]), connection.dialect)
-                found = tuple(value for row in chunk for value in row)
-                connection.exec_driver_sql(statement, found)
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
         connection.exec_driver_sql(text, values)
     else:
         _insert_arrays_together(connection, parts, text, values)

@@ -51,7 +51,7 @@ class Notification(msgspec.Struct, frozen=True, dict=True):
             return None
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event as an adapter finds it in a body, before the log gives it a position.
 
     Attributes:
@@ -114,7 +114,7 @@ class Replaying(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One typed fact in the log. ``id`` is stable for ever and serves as idempotency key."""
 
     position: int
@@ -201,12 +201,9 @@ def key_of(source: str, draft: Draft, body: bytes) -> bytes:
 
 
 def _digest(*parts: str) -> bytes:
-    hashed = blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        hashed.update(len(data).to_bytes(8))
-        hashed.update(data)
-    return hashed.digest()
+    data = [part.encode("utf-8", "surrogatepass") for part in parts]
+    prefixed = b"".join([len(part).to_bytes(8) + part for part in data])
+    return blake2b(prefixed, digest_size=16).digest()
 
 
 def make_ids(first: int, count: int) -> list[str]:

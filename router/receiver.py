@@ -158,7 +158,7 @@ class Receiver:
         received_at = datetime.fromtimestamp(self._clock(), UTC)
         notification = Notification(source.name, received_at, kept, request.body)
         appended = await _append(writer, Unsplit(notification, partial(split, source)))
-        logger.debug("%s: %d new, %d known", source.name, len(appended.positions), appended.known)
+        logger.debug("%s: %d new, %d known", source.name, len(appended.events), appended.known)
         return _accept
 
     async def _read(self, scope: Scope, receive: Receive, upload: Upload) -> bytes:

@@ -143,26 +143,23 @@ def number(entries: Sequence[Prepared], *, known: set[bytes], head: int) -> Batc
     is_traced = any(entry.notification.trace is not None for entry in entries)
     # At once: what asks the system for noise also lets go of the interpreter, each time.
     ids = make_ids(head + 1, sum(len(entry.found) for entry in entries))
+    position = head
     for entry in entries:
-        first = head + len(batch.events) + 1
-        fresh = []
-        for one in entry.found:
-            if one.key not in seen:
-                seen.add(one.key)
-                fresh.append(one)
-        events: tuple[Event, ...] = ()
-        if fresh:
-            kept = _as_kept(entry.notification, id=first)
-            trace = (entry.notification.trace,) if is_traced else ()
-            batch.notifications.append((first, *entry.row, *trace))
-            events = tuple(
-                make_event(one.draft, kept, position=position, id=ids[position - head - 1])
-                for position, one in enumerate(fresh, first)
-            )
-            for event, one in zip(events, fresh, strict=True):
-                batch.events.append((event.position, event.id, one.key, first, *one.row))
-                batch.keys.append((one.key, event.position))
-        batch.appended.append(Appended(events, len(entry.found) - len(fresh)))
+        kept, events = None, []
+        for draft, key, row in entry.found:
+            if key in seen:
+                continue
+            seen.add(key)
+            position += 1
+            if kept is None:
+                kept = _as_kept(entry.notification, id=position)
+                trace = (entry.notification.trace,) if is_traced else ()
+                batch.notifications.append((position, *entry.row, *trace))
+            id_ = ids[position - head - 1]
+            events.append(make_event(draft, kept, position=position, id=id_))
+            batch.events.append((position, id_, key, kept.id, *row))
+            batch.keys.append((key, position))
+        batch.appended.append(Appended(tuple(events), len(entry.found) - len(events)))
     return batch
 
 
