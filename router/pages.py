@@ -52,7 +52,7 @@ class Pages:
         self._bodies = select_notifications(tables)
         # Made once: most pages hold notifications that follow on one another.
         within = table.id.between(bindparam("first"), bindparam("last"))
-        self._sizes_within = self._sizes.where(within)
+        self._size_within = select(func.sum(func.length(table.body))).where(within)
         self._bodies_within = self._bodies.where(within)
 
     def select(self) -> Select[*tuple[Any, ...]]:
@@ -88,12 +88,11 @@ class Pages:
         is_dense = last - first < 2 * len(ids)
         limits = {"first": first, "last": last}
         if is_dense:
-            sizes = dict(connection.execute(self._sizes_within, limits).all())
-            if sum(sizes.values()) < max_bytes:
+            size = connection.execute(self._size_within, limits).scalar_one()
+            if size < max_bytes:
                 rows = connection.execute(self._bodies_within, limits)
                 return {row[0]: make_notification(row) for row in rows}
-        else:
-            sizes = dict(connection.execute(self._sizes.where(self._among(ids))).all())
+        sizes = dict(connection.execute(self._sizes.where(self._among(ids))).all())
         fitting = _fit(ids, sizes, max_bytes=max_bytes)
         rows = connection.execute(self._bodies.where(self._among(fitting)))
         return {row[0]: make_notification(row) for row in rows}
