@@ -196,6 +196,8 @@ def begin_writing(
     settings = [f"idle_in_transaction_session_timeout = {_millis(idle or rest)}"]
     if is_append:
         settings.append(f"statement_timeout = {_millis(STATEMENT)}")
+        # A plan that was made while the table was small is kept until the next ANALYZE.
+        settings.append("enable_seqscan = off")
     if kind in (Kind.APPEND, Kind.STEER):  # an owner's handlers wait for locks as long as they like
         settings.append(f"lock_timeout = {_millis(lock)}")
     if kind is Kind.OWN:

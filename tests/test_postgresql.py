@@ -14,9 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from router import postgresql
 from router.errors import StoreError, Unavailable
 from router.kind import Kind
+from router.log import EventLog
 from router.store import Store
 from tests.clusters import Server
+from tests.entries import append, make_entry
+from tests.loops import in_loop
 from tests.storing import add, count, write
+from tests.waiting import until
 
 pytestmark = pytest.mark.engines("postgresql")
 
@@ -364,3 +368,27 @@ def test_statements_are_not_prepared_at_their_first_use() -> None:
     """What is sent in one go to open a transaction cannot be: 0 is refused, not met later."""
     with pytest.raises(StoreError, match="prepare_threshold is a number from 1 on, or none"):
         Store("postgresql+psycopg://router@127.0.0.1/events?prepare_threshold=0")
+
+
+@in_loop
+async def test_appends_find_keys_by_index_whatever_the_server_knew(
+    database: str, store: Store
+) -> None:
+    """A plan from when the table was empty would read all of it again and again, until ANALYZE."""
+    counted = text(
+        "SELECT sum(seq_tup_read)::int FROM pg_stat_user_tables"
+        " WHERE relname LIKE 'dedupe%' HAVING sum(n_tup_ins) >= 2000"
+    )
+    with store.engine.begin() as connection:
+        connection.execute(text("SELECT pg_stat_reset()"))
+    appending = Store(database)
+    for _ in range(20):
+        append(EventLog(appending), *(make_entry() for _ in range(100)))
+    appending.close()  # which tells the server's statistics
+
+    def count_scanned() -> int | None:
+        with store.engine.connect() as connection:
+            return connection.scalars(counted).one_or_none()
+
+    await until(lambda: count_scanned() is not None)
+    assert count_scanned() == 0
