@@ -24,8 +24,9 @@ from router.rows import Appended, Prepared, prepare
 from router.waves import LONGEST, Loop, Waiting, Wave, Waves, refuse
 
 MAX_BATCH = 512  # entries a transaction; more would only make the first of them wait longer
-FEW = 4  # entries that are worth an append; who sends one at a time does not wait for more
-PAUSE = 0.005  # seconds after the beginning of the last append, from when on fewer are, too
+FEW = 8  # entries that are worth an append; who sends one at a time does not wait for more
+PAUSE = 0.008  # seconds after the beginning of the last append, from when on fewer are, too
+STEP = 0.002  # seconds in which another must come, or fewer are, too
 PATIENCE = 10.0  # seconds that a request waits; a provider takes longer for no answer at all
 MAX_EVENTS = 4096  # events a transaction, beyond which no entry is added: others must write, too
 
@@ -155,12 +156,12 @@ class Writer:
         return batch
 
     def _pause(self) -> None:
-        """Wait for a few, unless the last append is long past: one costs as much as ten."""
+        """Wait while more come, unless the last append is long past: one costs as much as ten."""
         while self._is_open and len(self._queue) < FEW and self._size + len(self._queue) > 2:
-            left = self._begun_at + PAUSE - self._monotonic()
-            if left <= 0:
+            before, left = len(self._queue), self._begun_at + PAUSE - self._monotonic()
+            self._changed.wait(max(0, min(left, STEP)))
+            if left <= STEP or len(self._queue) == before:
                 return
-            self._changed.wait(left)
 
     def _gather(self) -> None:
         """Wait until the event loops have taken in what there is."""
