@@ -56,6 +56,8 @@ class Source(Protocol):
     def split(self, body: bytes) -> Sequence[Draft]:
         """Return the events inside ``body``: at least one, always the same ones.
 
+        Called on the one thread that appends, beside the event loop, on which `verify` is called.
+
         Raises:
             Unreadable: The body is not in the provider's format at all.
         """
