@@ -190,9 +190,9 @@ def _compare_rates(runs: Runs, baseline: str, *, wanted: float) -> str:
     are_sound = [is_sound(ROUTER, mine) and is_sound(baseline, its) for mine, its in pairs]
     name = f"router / {baseline}"
     if not any(are_sound):
-        busy = [f"{median(run.at_work for run in each):.0%}" for each in zip(*pairs, strict=True)]
-        loops = f"they were at work for {' and '.join(busy)} of the time"
-        return f"{name}: void (it was {median(ratios):.2f}): {loops}"
+        shares = [f"{median(run.at_work for run in each):.0%}" for each in zip(*pairs, strict=True)]
+        said = f"they were at work for {' and '.join(shares)} of the time"
+        return f"{name}: void (it was {median(ratios):.2f}): {said}"
     said = describe_ratio(name, list(compress(ratios, are_sound)), wanted=wanted)
     void = are_sound.count(False)
     return f"{said}; {void} of {len(pairs)} pairs void" if void else said
