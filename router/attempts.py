@@ -8,7 +8,6 @@ from contextlib import ExitStack
 import msgspec
 
 from router.batches import Attempt, Batch, Ended
-from router.calls import Call
 from router.events import Event, Replaying
 from router.failures import Failed
 from router.ledger import Ledger, Statement
@@ -57,8 +56,8 @@ class Attempts:
 
     def tell(self, event: Event) -> Event:
         """Return ``event`` as handlers are given it: they see which replay calls them."""
-        if self._replaying is None:
-            return event
+        if event.replay is self._replaying:
+            return event  # it was read for them
         return msgspec.structs.replace(event, replay=self._replaying)
 
     def stop(self) -> None:
@@ -91,32 +90,27 @@ class Attempts:
             give_back = stack.pop_all().close
         return await self.caller.call(self.tell(event), attempt=number, on_return=give_back)
 
-    def begin(self, event: Event, *, on_end: Callable[[Call], None]) -> Call | None:
-        """Call the async handler of ``event`` for the first time, if nothing is to be waited for.
-
-        Args:
-            event: The event.
-            on_end: Called when the handler has returned, and is to `end` it.
+    def try_take(self, event: Event, key: str) -> bool:
+        """Take all that a first async call for ``event`` needs, if nothing is to be waited for.
 
         Returns:
-            The call, which has its turn until it ends; None where nothing was begun.
+            Whether that was so; then it is to `give_back` when the call is over.
         """
         if self._is_stopped or self.pace.is_limited or not self.caller.is_quick(event):
-            return None
+            return False
         if self._room is not None and not self._room.try_take():
-            return None
-        if self.turns.try_take(self.key(event)):
-            return self.caller.begin(self.tell(event), on_end=on_end)
+            return False
+        if self.turns.try_take(key):
+            return True
         if self._room is not None:
             self._room.give_back()
-        return None
+        return False
 
-    def end(self, call: Call) -> Failed | None:
-        """Give back the turn of ``call``, which has ended, and return how it failed, or None."""
-        self.turns.give_back(self.key(call.event))
+    def give_back(self, key: str) -> None:
+        """Give back what `try_take` has taken."""
+        self.turns.give_back(key)
         if self._room is not None:
             self._room.give_back()
-        return self.caller.conclude(call)
 
     async def call_within(
         self, attempts: Sequence[Attempt], *, begin: Statement | None = None
@@ -153,9 +147,8 @@ class Attempts:
                 self.turns.give_back(key)
 
     def _tell_attempt(self, attempt: Attempt) -> Attempt:
-        if self._replaying is None:
-            return attempt
-        return msgspec.structs.replace(attempt, event=self.tell(attempt.event))
+        told = self.tell(attempt.event)
+        return attempt if told is attempt.event else msgspec.structs.replace(attempt, event=told)
 
     async def wait_for_turn(self, key: str) -> None:
         """Wait until a call may be made for ``key``, whose turn is to be given back after it."""

@@ -1,6 +1,9 @@
-"""Calls of async handlers, each in a task of its own, and which of them a thread is in."""
+"""Calls of async handlers: how far each has come, its time, and which of them a thread is in."""
 
 import asyncio
+import contextvars
+import types
+from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 
 import msgspec
@@ -27,29 +30,70 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Call:
-    """A call of an async handler.
+    """A call of an async handler, which runs in the task that begins it and, if it waits, ends it.
 
     Attributes:
         event: What it is called with.
         context: What it knows of the call.
-        started: When, in seconds since 1970.
-        task: In which it runs: what a handler does to that harms no other.
+        began: When, in seconds of a clock that only goes forward.
+        task: In which it runs, for whoever is to cancel it.
         is_late: Whether it was cancelled since its time was over.
+        error: What it has raised; None where nothing.
     """
 
-    __slots__ = ("context", "event", "is_late", "started", "task")
+    __slots__ = ("_ambient", "_handler", "_handling", "_subscription", "_wish")
+    __slots__ += ("began", "context", "error", "event", "is_late", "is_over", "task")
 
-    task: asyncio.Task[BaseException | None]
+    task: asyncio.Task[None]
+    _ambient: contextvars.Context
+    _handling: Coroutine[object, object, BaseException | None]
 
-    def __init__(self, event: Event, context: Context, *, started: float) -> None:
+    def __init__(
+        self, subscription: str, handler: Handler, event: Event, context: Context, *, began: float
+    ) -> None:
+        self._subscription = subscription
+        self._handler = handler
+        self._wish: object = None  # what is to be there before it goes on
         self.event = event
         self.context = context
-        self.started = started
-        self.is_late = False
+        self.began = began
+        self.error: BaseException | None = None
+        self.is_late = self.is_over = False
+
+    def begin(self) -> bool:
+        """Run it until it ends, or first waits for something; whether it has ended."""
+        self._handling = catch(self._subscription, self._handler, self.event, self.context)
+        self._ambient = contextvars.copy_context()  # what it sets there is seen by no other
+        self._advance(self._handling.send, None)
+        return self.is_over
+
+    @types.coroutine
+    def end(self) -> Generator[object, object, None]:
+        """Go on with it, in the task that has begun it, until it ends."""
+        while not self.is_over:
+            try:
+                given = yield self._wish
+            except BaseException as error:  # thrown in: a cancellation, or what it has waited for
+                self._advance(self._handling.throw, error)
+            else:
+                self._advance(self._handling.send, given)
+
+    async def run(self) -> None:
+        """Begin and end it."""
+        if not self.begin():
+            await self.end()
 
     def find_error(self) -> BaseException | None:
-        """Return what it has raised, once it has ended; None where nothing."""
-        return asyncio.CancelledError() if self.task.cancelled() else self.task.result()
+        """Return what has come of it, once its task is done or it has ended; None is no error."""
+        if not self.is_over:
+            return asyncio.CancelledError()
+        return self.error
+
+    def _advance(self, step: Callable[..., object], given: object) -> None:
+        try:
+            self._wish = self._ambient.run(step, given)
+        except StopIteration as ended:
+            self.is_over, self.error = True, ended.value
 
 
 class Deadlines:

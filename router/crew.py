@@ -9,7 +9,7 @@ those at work do not get on, which is so when they wait for something.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
@@ -44,17 +44,17 @@ class Crew:
         self._is_closed = False
         self._watching: asyncio.TimerHandle | None = None
 
-    def add(self, work: Work, *, is_urgent: bool = False) -> None:
-        """Run ``work``, which must not raise, when a thread is free; called on the loop.
+    def add(self, works: Sequence[Work], *, is_urgent: bool = False) -> None:
+        """Run each of ``works``, which must not raise, when a thread is free; called on the loop.
 
         Args:
-            work: What is to be done.
+            works: What is to be done.
             is_urgent: Whether it goes before all that waits.
         """
         if is_urgent:
-            self._line.appendleft(work)
+            self._line.extendleft(works)
         else:
-            self._line.append(work)
+            self._line.extend(works)
         if self._started == self._idle:
             self._call_in(1)
         if self._watching is None:
@@ -70,7 +70,7 @@ class Crew:
         if self._is_closed:
             raise RuntimeError(f"the threads {self._name!r} have been let go")
         future: Future[T] = Future()
-        self.add(partial(carry_out, future, call), is_urgent=True)
+        self.add([partial(carry_out, future, call)], is_urgent=True)
         return future
 
     def count_one(self) -> None:
@@ -109,19 +109,20 @@ class Crew:
                 threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
-        while self._wait():
+        line = self._line
+        while True:
             try:
-                work = self._line.popleft()
+                work = line.popleft()
             except IndexError:
-                continue  # another one was quicker
+                if not self._wait():
+                    return
+                continue
             work()
             self._ended += 1
             del work  # lest an idle thread keep what its last work was about
 
     def _wait(self) -> bool:
         """Wait for work; whether to go on."""
-        if self._line:
-            return True
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._line or self._is_closed)

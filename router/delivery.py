@@ -262,8 +262,7 @@ class Delivery:
         """Take the next page, if that may be; whether there is more to take."""
         if not self._may_read() or not self._intake.is_due:
             return False
-        for event in await self._intake.read():
-            self._queue.add(event)
+        self._queue.add(await self._intake.read())
         return self._may_read() and self._intake.has_more
 
     def _may_read(self) -> bool:

@@ -72,6 +72,11 @@ class Firsts:
         self._ledger.count(((event.type, "done"),))
         self._verdicts.accept()
 
+    def accept_all(self, events: Sequence[Event]) -> None:
+        """Note that the first attempts at ``events``, none of which is behind, have succeeded."""
+        self._ledger.accept(events)
+        self._verdicts.accept(len(events))
+
     async def deliver_together(
         self, events: Sequence[Event], *, is_behind: bool = False
     ) -> tuple[int, bool]:

@@ -1,7 +1,7 @@
 """The intake of a delivery: what it reads of the log, and how much it takes in at a time."""
 
+from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from typing import Protocol
 
 import msgspec
@@ -68,7 +68,8 @@ class Intake:
         self._clock = clock
         self._may_be_more = True  # events that have not been looked for
         self._looked_at = 0
-        self._bodies: list[tuple[list[int], int]] = []  # positions of a body's events, its size
+        # Of each body the first and the last of its events, and its size.
+        self._bodies: list[tuple[int, int, int]] = []
         self._bytes = 0  # of all of these
 
     def wake(self) -> None:
@@ -128,27 +129,34 @@ class Intake:
 
     def _take(self, page: Page) -> list[Event]:
         positions = [event.position for event in page.events]
-        taken = set(self._ledger.progress.take(positions, reached=page.reached))
-        fresh = []
-        for event in page.events:
-            if event.position not in taken:
-                continue
-            if event.subject in self._ledger.blocked:
-                self._ledger.settle(event.position)  # on record: it waits behind its subject
-            else:
-                fresh.append(event)
-        for _, group in groupby(fresh, key=lambda event: event.notification_id):
-            events = list(group)
-            size = len(events[0].notification.body)
-            self._bodies.append(([event.position for event in events], size))
-            self._bytes += size
+        taken = self._ledger.progress.take(positions, reached=page.reached)
+        fresh = list(page.events)
+        if len(taken) < len(positions):
+            rest = set(taken)
+            fresh = [event for event in fresh if event.position in rest]
+        if blocked := self._ledger.blocked:
+            behind = [event for event in fresh if event.subject in blocked]
+            self._ledger.progress.settle_all([event.position for event in behind])  # on record
+            fresh = [event for event in fresh if event.subject not in blocked]
+        self._keep_sizes(fresh)
         return fresh
+
+    def _keep_sizes(self, events: Sequence[Event]) -> None:
+        last: Event | None = None
+        for event in events:
+            if last is not None and event.notification is last.notification:
+                first, _, size = self._bodies.pop()
+            else:
+                first, size = event.position, len(event.notification.body)
+                self._bytes += size
+            self._bodies.append((first, event.position, size))
+            last = event
 
     def _has_room(self) -> bool:
         """Whether the bodies of what is taken and not settled leave room for more."""
         most = self._room.bytes
-        if self._bytes >= most or len(self._bodies) > 2 * WINDOW:
-            is_pending = self._ledger.progress.is_pending
-            self._bodies = [one for one in self._bodies if any(map(is_pending, one[0]))]
-            self._bytes = sum(size for _, size in self._bodies)
+        if self._bytes >= most or len(self._bodies) > 4 * WINDOW:
+            has_pending = self._ledger.progress.has_pending
+            self._bodies = [one for one in self._bodies if has_pending(one[0], one[1])]
+            self._bytes = sum(size for _, _, size in self._bodies)
         return self._bytes < most

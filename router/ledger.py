@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from router.errors import Unavailable
+from router.events import Event
 from router.lane import Lane, Uptime
 from router.lanes import Lanes
 from router.parking import Parking
@@ -121,6 +122,12 @@ class Ledger:
     def settle(self, position: int) -> None:
         """Note that ``position`` needs nothing more here."""
         self.progress.settle(position)
+
+    def accept(self, events: Sequence[Event]) -> None:
+        """Note that ``events`` were handled, and need nothing more."""
+        self.progress.settle_all([event.position for event in events])
+        for type_, number in Counter([event.type for event in events]).items():
+            self._counts[type_, "done"] += number
 
     def count(self, counts: Iterable[Count]) -> None:
         """Count deliveries."""

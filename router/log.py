@@ -1,6 +1,7 @@
 """The log: events are appended once, in order and without gaps, and read back by anybody."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, func, select
@@ -9,12 +10,12 @@ from sqlalchemy.sql.elements import ColumnElement
 from router.bulk import Parts, insert_together
 from router.dedupe import Dedupe
 from router.errors import UnknownName
-from router.events import Entry, Event, as_micros, position_in
+from router.events import Entry, Event, Replaying, as_micros, position_in
 from router.filters import Filter
 from router.head import select_head, write_move
 from router.kind import Kind
 from router.meters import Meters
-from router.pages import Page, Pages
+from router.pages import Limits, Page, Pages
 from router.periods import find_events
 from router.rows import Appended, Prepared, number, prepare
 from router.schema import Tables
@@ -23,6 +24,7 @@ from router.tracing import Tracing
 
 PAGE = 500  # events a page: enough to make a query's fixed cost small, little enough to hold
 PAGE_BYTES = 8 * 1024 * 1024
+QUERIES = 64  # of pages, by filter, that are kept: to write one takes as long as 20 events
 MOST = 10_000  # events a page, well below SQLite's limit of 32,766 variables
 EVERYTHING = Filter()
 
@@ -57,6 +59,8 @@ class EventLog:
         self.tracing: Tracing | None = None
         # Made once: to make them costs an append more than to execute them.
         self._pages = Pages(self.store.tables)
+        self._select_page = lru_cache(maxsize=QUERIES)(self._write_page)
+        self._select_end = select(self.store.tables.head.c.position)
         self._select_head = select_head(self.store.tables)
         self._move_head = write_move(self.store.tables, self.store.engine.dialect)
 
@@ -141,6 +145,7 @@ class EventLog:
         matching: Filter = EVERYTHING,
         shards: tuple[int, int] | None = None,
         max_bytes: int = PAGE_BYTES,
+        replay: Replaying | None = None,
     ) -> Page:
         """Return the next matching events behind ``after``, each body fetched and decoded once.
 
@@ -151,21 +156,20 @@ class EventLog:
             matching: Which events.
             shards: The first and last shard; None is all of them.
             max_bytes: Of bodies; the first one is returned however large it is.
+            replay: What handlers are told of the replay that the events are read for.
         """
-        tables = self.store.tables
         limit = max(1, min(limit, MOST))
-        query = self._matching(self._pages.select(), matching)
-        if shards is not None:
-            query = query.where(tables.event.c.shard.between(*shards))
-        query = query.where(tables.event.c.position > after)
-        query = query.limit(limit)
+        query = self._select_page(matching, shards is not None)
+        first, last = shards or (0, 0)
         with self.store.reading() as connection:
-            end = connection.scalars(select(tables.head.c.position)).one()
+            end: int = connection.execute(self._select_end).scalar_one()
             end = end if until is None else min(end, until)
             if end <= after:
                 return Page((), after, is_last=True)
-            query = query.where(tables.event.c.position <= end)
-            events, is_whole = self._pages.read(connection, query, max_bytes=max_bytes)
+            limits = Limits(after=after, end=end, limit=limit, first=first, last=last)
+            events, is_whole = self._pages.read(
+                connection, query, limits, max_bytes=max_bytes, replay=replay
+            )
         is_last = is_whole and len(events) < limit
         return Page(events, max(after, end) if is_last else events[-1].position, is_last)
 
@@ -226,6 +230,9 @@ class EventLog:
         with self.store.reading() as connection:
             first, last = connection.execute(self._matching(query, matching)).one()
         return None if first is None else (first, last)
+
+    def _write_page(self, matching: Filter, is_sharded: bool) -> Select[*tuple[Any, ...]]:  # noqa: FBT001
+        return self._matching(self._pages.select(is_sharded=is_sharded), matching)
 
     def _move(self, connection: Connection) -> str:
         dialect = connection.dialect

@@ -130,9 +130,12 @@ class Opener:
             ),
             patience=means.caller.subscription.options.timeout + GRACE,
         )
-        read_page: Reader = self._log.read_page if replay else self._tail.read_page
+        span = self._make_span(lane, replay)
+        read_page: Reader = self._tail.read_page
+        if replay:
+            read_page = partial(self._log.read_page, replay=span.replay)
         return Delivery(
-            self._make_span(lane, replay),
+            span,
             caller=means.caller,
             ledger=ledger,
             log=self._log,

@@ -30,7 +30,9 @@ class Progress:
 
     def take(self, positions: Iterable[int], *, reached: int) -> list[int]:
         """Move the cursor to ``reached`` and return which of ``positions`` are to be handled."""
-        fresh = [position for position in positions if not self._is_done(position)]
+        fresh = list(positions)
+        if self._done:
+            fresh = [position for position in fresh if not self._is_done(position)]
         self._pending.update(dict.fromkeys(fresh))
         self.cursor = max(self.cursor, reached)
         self._done = [span for span in self._done if span[1] > self.cursor]
@@ -39,6 +41,12 @@ class Progress:
     def settle(self, position: int) -> None:
         """Note that ``position`` needs nothing more here."""
         del self._pending[position]
+
+    def settle_all(self, positions: Iterable[int]) -> None:
+        """Note that none of ``positions`` needs anything more here."""
+        pending = self._pending
+        for position in positions:
+            del pending[position]
 
     def skip(self, position: int) -> None:
         """Settle everything up to ``position``."""
@@ -49,6 +57,11 @@ class Progress:
     def is_pending(self, position: int) -> bool:
         """Whether ``position`` is taken and not settled."""
         return position in self._pending
+
+    def has_pending(self, first: int, last: int) -> bool:
+        """Whether any position from ``first`` to ``last`` is taken and not settled."""
+        pending = self._pending
+        return first in pending or any(one in pending for one in range(first + 1, last + 1))
 
     @property
     def is_caught_up(self) -> bool:

@@ -1,10 +1,14 @@
 """Queues: what a delivery has read waits here for its first attempts, subject by subject."""
 
+import asyncio
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, cast
+
+import msgspec
 
 from router.attempts import Attempts
 from router.breaker import Breaker
@@ -13,8 +17,9 @@ from router.events import Event
 from router.failures import Failed
 from router.firsts import Firsts
 from router.ledger import Ledger
-from router.slots import Begun, Slots
+from router.slots import Slots
 
+TURN = 0.002  # seconds of calls in a row, before the loop sees to what else there is
 LEAST, MOST = 8, 500  # events that a transaction is offered
 
 
@@ -29,8 +34,8 @@ class Queue(Protocol):
     def is_calling(self) -> bool:
         """Whether calls are under way that the slots do not know of."""
 
-    def add(self, event: Event) -> None:
-        """Take an event, whose position is above all before it."""
+    def add(self, events: Sequence[Event]) -> None:
+        """Take events, whose positions ascend, above all before them."""
 
     def resume(self, *, most: int | None = None) -> None:
         """Go on with what an open breaker has halted; at ``most`` one event may be tried."""
@@ -39,22 +44,29 @@ class Queue(Protocol):
         """Make no attempt any more; what has not begun is left to the lane's next owner."""
 
 
-class Line:
-    """The events of one key that wait, and whether the first is tried though nothing new is."""
+class Line(msgspec.Struct, eq=False, gc=False):
+    """The events of one key that wait.
 
-    __slots__ = ("events", "is_probe", "key")
+    Attributes:
+        key: The key.
+        events: Mostly one, and never many: a deque would take longer.
+        is_probe: Whether the first is tried though nothing new is.
+    """
 
-    def __init__(self, key: str, event: Event) -> None:
-        self.key = key
-        self.events = deque((event,))
-        self.is_probe = False
+    key: str
+    events: list[Event]
+    is_probe: bool = False
 
 
 class AsyncQueue:
     """The queue of a plugin with async handlers: a call after the other for each subject.
 
+    One task makes call after call, for as long as handlers return without waiting for anything. A
+    call that waits keeps the task to itself, and another one goes on with the rest.
+
     Args:
         slots: Where the calls find their place.
+        monotonic: Seconds of a clock that only goes forward.
     """
 
     def __init__(
@@ -65,14 +77,18 @@ class AsyncQueue:
         slots: Slots,
         ledger: Ledger,
         breaker: Breaker,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._attempts = attempts
         self._firsts = firsts
         self._slots = slots
         self._ledger = ledger
         self._breaker = breaker
+        self._monotonic = monotonic
         self._lines: dict[str, Line] = {}
+        self._ready: deque[Line] = deque()
         self._halted: list[Line] = []
+        self._is_running = False
 
     @property
     def is_empty(self) -> bool:
@@ -84,74 +100,110 @@ class AsyncQueue:
         """Whether calls are under way that the slots do not know of."""
         return False
 
-    def add(self, event: Event) -> None:
-        """Take an event."""
-        key = self._attempts.key(event)
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line(key, event)
-            self._begin(line)
-        else:
-            line.events.append(event)
+    def add(self, events: Sequence[Event]) -> None:
+        """Take events."""
+        for event in events:
+            key = self._attempts.key(event)
+            line = self._lines.get(key)
+            if line is None:
+                line = self._lines[key] = Line(key, [event])
+                self._line_up(line)
+            else:
+                line.events.append(event)
+        self._begin()
 
     def resume(self, *, most: int | None = None) -> None:
         """Go on with what was halted."""
         halted, self._halted = self._halted[:most], self._halted[len(self._halted[:most]) :]
         for line in halted:
             line.is_probe = most is not None
-            self._begin(line)
+            self._line_up(line)
+        self._begin()
 
     def stop(self) -> None:
         """The slots are closed by their owner; nothing else is to be done."""
 
-    def _begin(self, line: Line) -> None:
-        self._slots.add(partial(self._start, line))
+    def _line_up(self, line: Line) -> None:
+        is_halted = self._breaker.is_open and not line.is_probe
+        (self._halted if is_halted else self._ready).append(line)
 
-    def _start(self, line: Line) -> Begun:
-        """Hand over the first event of ``line``, at once if nothing is to be waited for."""
-        if self._breaker.is_open and not line.is_probe:
-            self._halted.append(line)
-            return None
-        line.is_probe = False
-        event = line.events.popleft()
-        call = self._attempts.begin(event, on_end=self._end)
-        return self._deliver(line, event) if call is None else call.task
+    def _begin(self) -> None:
+        if self._ready and not self._is_running:
+            self._is_running = True
+            self._slots.add(self._run)
+
+    async def _run(self) -> None:
+        """Make calls; the first that waits is the last one here."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        done: list[Event] = []
+        try:
+            rest = self._call(task, done)
+        finally:
+            if done:
+                self._firsts.accept_all(done)
+        self._is_running = False
+        self._begin()  # another task goes on, behind what waits for a slot
+        if rest is not None:
+            await rest
+
+    def _call(
+        self, task: asyncio.Task[None], done: list[Event]
+    ) -> Coroutine[None, None, None] | None:
+        """Make calls, and note what is ``done``; what is left to be done in this task."""
+        attempts, end = self._attempts, self._monotonic() + TURN
+        while self._ready and not self._slots.is_closed:
+            line = self._ready.popleft()
+            if self._breaker.is_open and not line.is_probe:  # it was not when the line came here
+                self._halted.append(line)
+                continue
+            line.is_probe = False
+            event = line.events.pop(0)
+            if not attempts.try_take(event, line.key):
+                return self._deliver(line, event)
+            found = attempts.caller.begin(event, task=task)
+            if isinstance(found, Call):
+                return self._wait(line, found)
+            attempts.give_back(line.key)
+            if found is not None:
+                self._slots.finish(partial(self._keep, line, event, found))
+            else:
+                done.append(event)
+                self._go_on(line)
+            if self._monotonic() >= end:
+                break
+        return None
 
     async def _deliver(self, line: Line, event: Event) -> None:
         """Hand over an event in its turn."""
         self._go_on(line, must_wait=await self._firsts.deliver(event))
+        self._begin()
 
-    def _end(self, call: Call) -> None:
-        error: Exception | None = None
-        try:
-            self._conclude(call)
-        except Exception as found:  # nobody waits for this: the delivery has to hear of it
-            error = found
-        self._slots.leave(call.task, error=error)
-
-    def _conclude(self, call: Call) -> None:
-        failed = self._attempts.end(call)
+    async def _wait(self, line: Line, call: Call) -> None:
+        """Wait for the end of ``call``, which has begun in this task."""
+        self._slots.lend(call.task)
+        failed = await self._attempts.caller.wait(call)
+        self._attempts.give_back(line.key)
         if self._slots.is_cut:
             return  # it stays unsettled: the next owner takes it up
-        event = call.event
-        line = self._lines[self._attempts.key(event)]
-        if failed is None:
-            self._firsts.accept(event)
-            self._go_on(line, must_wait=False)
-        else:
-            self._slots.finish(partial(self._keep, line, event, failed))
+        if failed is not None:
+            self._slots.finish(partial(self._keep, line, call.event, failed))
+            return
+        self._firsts.accept_all((call.event,))
+        self._go_on(line)
+        self._begin()
 
     async def _keep(self, line: Line, event: Event, failed: Failed) -> None:
         self._go_on(line, must_wait=await self._firsts.keep(event, failed))
+        self._begin()
 
-    def _go_on(self, line: Line, *, must_wait: bool) -> None:
+    def _go_on(self, line: Line, *, must_wait: bool = False) -> None:
         if must_wait:
             settle_all(line.events, self._ledger)
             line.events.clear()
-        if not line.events:
-            del self._lines[line.key]
+        if line.events:
+            self._line_up(line)
         else:
-            self._begin(line)
+            del self._lines[line.key]
 
 
 class BatchQueue:
@@ -176,9 +228,9 @@ class BatchQueue:
         """Whether calls are under way that the slots do not know of."""
         return False
 
-    def add(self, event: Event) -> None:
-        """Take an event."""
-        self._line.append(event)
+    def add(self, events: Sequence[Event]) -> None:
+        """Take events."""
+        self._line.extend(events)
         self._begin()
 
     def resume(self, *, most: int | None = None) -> None:
@@ -194,12 +246,12 @@ class BatchQueue:
             self._is_at_work = True
             self._slots.add(partial(self._start, most))
 
-    def _start(self, most: int | None) -> Begun:
+    async def _start(self, most: int | None) -> None:
         """Hand over a batch, unless the breaker has opened since; ``most`` makes it a probe."""
         if most is None and self._breaker.is_open:
             self._is_at_work = False
-            return None
-        return self._run(most or self._offer)
+        else:
+            await self._run(most or self._offer)
 
     async def _run(self, most: int) -> None:
         """Hand over one batch, then stand in line again behind the retries."""
@@ -223,5 +275,4 @@ class BatchQueue:
 
 def settle_all(events: Iterable[Event], ledger: Ledger) -> None:
     """Settle what waits, on record, behind a failed event of its subject."""
-    for event in events:
-        ledger.settle(event.position)
+    ledger.progress.settle_all([event.position for event in events])

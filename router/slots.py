@@ -3,17 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
 
-Begun = Coroutine[None, None, None] | asyncio.Task[Any] | None
-Work = Callable[[], Begun]
+Work = Callable[[], Coroutine[None, None, None]]
 
 
 class Slots:
-    """Runs work as slots become free, in the order in which it came.
-
-    Work that turns out to be a task already, the call of a handler, only has its place here: who
-    made it sees to what comes of it, and says when it leaves. There may be none, too.
+    """Runs work, each in a task, as slots become free, in the order in which it came.
 
     Args:
         limit: How many at a time.
@@ -29,7 +24,7 @@ class Slots:
         self._on_change = on_change
         self._line: deque[Work] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._guests: set[asyncio.Task[Any]] = set()  # that others have made
+        self._lent: set[asyncio.Task[None]] = set()
         self.is_closed = False
         self.is_cut = False
         self._error: BaseException | None = None
@@ -43,12 +38,12 @@ class Slots:
         """Run ``work`` at once, even when closed: it is the end of something that has begun."""
         self._start(work)
 
-    def leave(self, guest: asyncio.Task[Any], *, error: Exception | None = None) -> None:
-        """Note that a task which somebody else has made has ended, or what went wrong in that."""
-        self._guests.discard(guest)
-        self._error = self._error or error
-        self._fill()
-        self._on_change()
+    def lend(self, task: asyncio.Task[None]) -> None:
+        """Note that a ``task`` of work is a handler's now: once that is cut, nobody waits for it.
+
+        It may not heed its cancellation.
+        """
+        self._lent.add(task)
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -58,15 +53,14 @@ class Slots:
         """Begin nothing any more, and cancel what is under way."""
         self.close()
         self.is_cut = True
-        for task in self._tasks | self._guests:
+        for task in self._tasks:
             task.cancel()
-        self._guests.clear()  # whoever made them waits for them, or does not
+        self._tasks -= self._lent
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way or, while the slots are open, in line."""
-        is_free = not (self._tasks or self._guests)
-        return is_free and (self.is_closed or not self._line)
+        return not self._tasks and (self.is_closed or not self._line)
 
     def raise_error(self) -> None:
         """Raise what the first failing work raised, if any did."""
@@ -75,21 +69,18 @@ class Slots:
 
     def _fill(self) -> None:
         while self._line and not self.is_closed:
-            if len(self._tasks) + len(self._guests) >= self._limit:
+            if len(self._tasks) >= self._limit:
                 return
             self._start(self._line.popleft())
 
     def _start(self, work: Work) -> None:
-        begun = work()
-        if isinstance(begun, asyncio.Task):
-            self._guests.add(begun)
-        elif begun is not None:
-            task = asyncio.get_running_loop().create_task(begun)
-            self._tasks.add(task)
-            task.add_done_callback(self._end)
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._lent.discard(task)
         if not task.cancelled():
             self._error = self._error or task.exception()
         elif not self.is_closed:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import cast
+from typing import NoReturn, cast
 
 import msgspec
 from sqlalchemy import Connection, MetaData
 
-from router.calls import Call, Deadlines, catch
+from router.calls import Call, Deadlines
 from router.context import AsyncContext, Context
 from router.crew import Crew
 from router.errors import Unavailable
@@ -90,6 +90,7 @@ class Caller:
         subscription: Whose.
         log: For handlers that read.
         clock: Seconds since 1970.
+        monotonic: Seconds of a clock that only goes forward.
         concurrency: Calls at a time, of all that share this caller; None is as the options have it.
         rename: Puts other names of tables into the statements of transactional handlers.
         outlet: Where the HTTP requests of handlers leave; None where nobody may be asked.
@@ -106,6 +107,7 @@ class Caller:
         *,
         log: EventLog,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         concurrency: int | None = None,
         rename: Callable[[str], str] | None = None,
         outlet: Outlet | None = None,
@@ -115,7 +117,9 @@ class Caller:
         self.rename = rename
         self._log = log
         self._meters = log.meters
+        self._handlers = subscription.handlers
         self._clock = clock
+        self._monotonic = monotonic
         self._outlet = outlet
         self._timeout = options.timeout
         limit = concurrency or options.concurrency * (options.lanes or log.store.lanes)
@@ -159,16 +163,17 @@ class Caller:
         self, event: Event, connection: Connection | None, attempt: int
     ) -> tuple[Failed | None, float]:
         """Call a plain handler; how it failed, or None, and how many seconds it took."""
-        started, context = self._clock(), NO_CONTEXT
+        began, context = self._monotonic(), NO_CONTEXT
         try:
-            handler = self._find(event)
-            context = self._make_context(handler, attempt, started)
+            handler = self._handlers.get(event.type) or _refuse(event)
+            if "context" in handler.names:
+                context = self._make_context(handler, attempt)
             handler.call(event, context, connection)
-            took = self._clock() - started
+            took = self._monotonic() - began
             if took > self._timeout:
                 raise TimeoutError(f"the handler returned only after {took:.3f} s")
         except BaseException as error:  # the one place where what handlers raise ends
-            failed = self._fail(error, started, context)
+            failed = self._fail(error, self._monotonic() - began, context)
             return failed, failed.failure.duration
         return None, took
 
@@ -189,7 +194,7 @@ class Caller:
             failed, took = self._try(event, connection, attempt)
         try:
             if connection.in_nested_transaction():
-                failed = failed or self._fail(_LeftOpen(), self._clock())
+                failed = failed or self._fail(_LeftOpen(), took)
                 while (inner := connection.get_nested_transaction()) is not None:
                     inner.rollback()
             if failed is not None:
@@ -198,7 +203,7 @@ class Caller:
         except Exception as error:  # the database's, or SQLAlchemy's confusion
             if lent.is_gone:
                 raise Unavailable("the database has gone in the middle of a call") from error
-            failed = failed or self._fail(error, self._clock())
+            failed = failed or self._fail(error, took)
             self._note(failed, took)
             raise Undone(failed) from error
         self._note(failed, took)
@@ -214,37 +219,52 @@ class Caller:
         return handler is not None and handler.is_async
 
     def is_quick(self, event: Event) -> bool:
-        """Whether `begin` and `conclude` are all that a call for ``event`` takes."""
-        return self.is_async(event)
+        """Whether `begin` and `wait` are all that a call for ``event`` takes."""
+        handler = self._handlers.get(event.type)
+        return handler is not None and handler.is_async
 
-    def begin(self, event: Event, *, attempt: int = 1, on_end: Callable[[Call], None]) -> Call:
-        """Begin a call of an async handler, in a task of its own.
+    def begin(self, event: Event, *, task: asyncio.Task[None]) -> Call | Failed | None:
+        """Call an async handler for the first time, until it ends or waits for something.
 
         Args:
             event: The event.
-            attempt: Which call for it this is.
-            on_end: Called with it, on the loop, when the handler has returned.
+            task: The current one. Once there is a call that waits, or the task was cancelled, it is
+                of no use for another.
+
+        Returns:
+            The call, to be waited for in the same task; how it failed; or None.
         """
-        handler, started = self.subscription.handlers[event.type], self._clock()
-        call = Call(event, self._make_context(handler, attempt, started), started=started)
-        handling = catch(self.subscription.name, handler, event, call.context)
-        call.task = asyncio.get_running_loop().create_task(handling)
-
-        def end(_task: object) -> None:
-            self._deadlines.forget(call)
-            on_end(call)
-
-        call.task.add_done_callback(end)
-        self._deadlines.watch(call)
+        call = self._make_call(event, attempt=1)
+        call.task = task
+        if call.begin() and not task.cancelling():
+            return self._conclude(call)
         return call
 
-    def conclude(self, call: Call) -> Failed | None:
-        """Return how a call that has ended has failed, or None."""
-        error = call.find_error()
+    async def wait(self, call: Call) -> Failed | None:
+        """Wait for a ``call`` that was begun in this task, and return how it failed, or None."""
+        self._deadlines.watch(call)
+        try:
+            await call.end()
+            if call.task.cancelling():  # it may have been cancelled too late to hear of that
+                await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            call.error = call.error or error
+        finally:
+            self._deadlines.forget(call)
+        return self._conclude(call)
+
+    def _make_call(self, event: Event, *, attempt: int) -> Call:
+        handler, context = self._handlers[event.type], NO_CONTEXT
+        if "context" in handler.names:
+            context = self._make_context(handler, attempt)
+        return Call(self.subscription.name, handler, event, context, began=self._monotonic())
+
+    def _conclude(self, call: Call) -> Failed | None:
+        error, took = call.find_error(), self._monotonic() - call.began
         if call.is_late:
             error = TimeoutError(f"the handler took longer than {self._timeout:g} s")
-        failed = None if error is None else self._fail(error, call.started, call.context)
-        self._note(failed, failed.failure.duration if failed else self._clock() - call.started)
+        failed = None if error is None else self._fail(error, took, call.context)
+        self._note(failed, took)
         return failed
 
     async def call_async(
@@ -252,40 +272,43 @@ class Caller:
     ) -> Failed | None:
         """Call an async handler, and wait for it."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        call = self._make_call(event, attempt=attempt)
+        call.task = asyncio.get_running_loop().create_task(call.run())
 
-        def end(_call: Call) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            self._deadlines.forget(call)
+            if task.cancelled():
+                call.error = call.error or asyncio.CancelledError()
             on_return()
             if not ended.done():
                 ended.set_result(None)
 
         # Not `asyncio.wait`, which takes longer than all the rest of it.
-        call = self.begin(event, attempt=attempt, on_end=end)
+        call.task.add_done_callback(end)
+        self._deadlines.watch(call)
         try:
             await ended
         except asyncio.CancelledError:
             call.task.cancel()
             raise
-        return self.conclude(call)
+        return self._conclude(call)
 
-    def _find(self, event: Event) -> Handler:
-        handler = self.subscription.handlers.get(event.type)
-        if handler is None:
-            raise Reject(f"the plugin has no handler for the type {event.type!r} any more")
-        return handler
-
-    def _make_context(self, handler: Handler, attempt: int, started: float) -> Context:
-        if "context" not in handler.names:
-            return NO_CONTEXT
-        deadline = datetime.fromtimestamp(started, UTC) + timedelta(seconds=self._timeout)
+    def _make_context(self, handler: Handler, attempt: int) -> Context:
+        deadline = datetime.fromtimestamp(self._clock(), UTC) + timedelta(seconds=self._timeout)
         kind = AsyncContext if handler.is_async else Context
         subscription = self.subscription
         return kind(
             attempt, deadline, subscription.name, self._log, subscription.settings, self._outlet
         )
 
-    def _fail(self, error: BaseException, started: float, context: Context = NO_CONTEXT) -> Failed:
+    def _fail(self, error: BaseException, took: float, context: Context = NO_CONTEXT) -> Failed:
         exchanges = () if context is NO_CONTEXT else context.exchanges
-        return make_failed(error, started=started, ended=self._clock(), exchanges=exchanges)
+        ended = self._clock()
+        return make_failed(error, started=ended - took, ended=ended, exchanges=exchanges)
+
+
+def _refuse(event: Event) -> NoReturn:
+    raise Reject(f"the plugin has no handler for the type {event.type!r} any more")
 
 
 def _tell(loop: asyncio.AbstractEventLoop, on_return: Callable[[], None]) -> None:

@@ -237,7 +237,9 @@ class Bench:
         clock, rate = self.clock, self._subscription.options.rate
         self.delivery = Delivery(
             span,
-            caller=Caller(self._subscription, log=self.log, clock=clock.seconds),
+            caller=Caller(
+                self._subscription, log=self.log, clock=clock.seconds, monotonic=clock.seconds
+            ),
             ledger=Ledger(
                 lane,
                 lanes=self._lanes,

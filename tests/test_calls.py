@@ -1,28 +1,34 @@
 """Tests of `router.calls`: the time of calls that overlap is watched together."""
 
 import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine
 
 from router.calls import Call, Deadlines
+from router.events import Event
 from router.subscriptions import NO_CONTEXT
 from router.testing import notifications
 from tests.loops import in_loop
 from tests.plugins.timelines import make_events
+from tests.subscribers import make_subscription
 
 (EVENT,) = make_events(notifications.message("hello"))
 
 
+def make_call(handle: Callable[[Event], Coroutine[None, None, None]]) -> Call:
+    """Return a call of this handler."""
+    handler = make_subscription(on_message=handle).handlers["message"]
+    return Call("crm", handler, EVENT, NO_CONTEXT, began=0)
+
+
 def begin(deadlines: Deadlines, *, seconds: float) -> Call:
-    """Begin a call that takes so long."""
-    call = Call(EVENT, NO_CONTEXT, started=0)
+    """Begin a call that takes so long, in a task of its own."""
 
-    async def take() -> BaseException | None:
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError as error:
-            return error
-        return None
+    async def take(event: Event) -> None:
+        await asyncio.sleep(seconds)
 
-    call.task = asyncio.get_running_loop().create_task(take())
+    call = make_call(take)
+    call.task = asyncio.get_running_loop().create_task(call.run())
     call.task.add_done_callback(lambda _: deadlines.forget(call))
     deadlines.watch(call)
     return call
@@ -41,3 +47,82 @@ async def test_each_call_has_its_own_time() -> None:
     late = begin(deadlines, seconds=3_600)
     await asyncio.wait([late.task])
     assert late.is_late
+
+
+@in_loop
+async def test_a_call_that_waits_for_nothing_is_over_at_once() -> None:
+    """It needs no turn of the loop; what it has raised is told."""
+
+    async def handle(event: Event) -> None:
+        pass
+
+    async def fail(event: Event) -> None:
+        raise ValueError(event.type)
+
+    good, bad = make_call(handle), make_call(fail)
+    assert [good.begin(), bad.begin()] == [True, True]
+    assert (good.find_error(), str(bad.find_error())) == (None, "message")
+
+
+@in_loop
+async def test_a_call_ends_in_the_task_that_has_begun_it() -> None:
+    """It sees one task throughout, and hears of what it has waited for, good or bad."""
+    seen: list[object] = []
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    refusal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def handle(event: Event) -> None:
+        seen.append(asyncio.current_task())
+        seen.append(await answer)
+        async with asyncio.timeout(60):  # which needs the task
+            await asyncio.sleep(0)
+        seen.append(asyncio.current_task())
+        await refusal
+
+    call = make_call(handle)
+
+    async def run() -> None:
+        assert not call.begin()
+        await call.end()
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    answer.set_result("yes")
+    refusal.set_exception(ValueError("no"))
+    await task
+    assert seen == [task, "yes", task]
+    assert (call.is_over, str(call.find_error())) == (True, "no")
+
+
+@in_loop
+async def test_what_a_call_sets_in_its_context_is_its_own() -> None:
+    """Also where the same task makes the next call; it is still there when the call has waited."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    async def set_it(event: Event) -> None:
+        seen.append(variable.get())
+        variable.set("set")
+        await asyncio.sleep(0)
+        seen.append(variable.get())
+
+    first, second = make_call(set_it), make_call(set_it)
+    assert [first.begin(), second.begin()] == [False, False]
+    await first.end()
+    await second.end()
+    assert seen == ["none", "none", "set", "set"]
+    assert variable.get() == "none"
+
+
+@in_loop
+async def test_a_call_whose_task_ends_before_it_begins_has_failed() -> None:
+    """Nothing of it is left behind that somebody would have to wait for."""
+
+    async def handle(event: Event) -> None:
+        raise AssertionError("it was cancelled before")
+
+    call = make_call(handle)
+    task = asyncio.create_task(call.run())
+    task.cancel()
+    await asyncio.wait([task])
+    assert isinstance(call.find_error(), asyncio.CancelledError)

@@ -57,7 +57,7 @@ async def test_work_that_gets_on_calls_in_nobody(large_crew: Crew, parts: int) -
         done.append(number)
 
     for number in range(4_000 // parts):
-        large_crew.add(lambda number=number: work(number))  # type: ignore[misc]
+        large_crew.add([lambda number=number: work(number)])  # type: ignore[misc]
     await until(lambda: len(done) == 4_000 // parts)
     assert count_threads() <= 4
 
@@ -75,7 +75,7 @@ async def test_work_that_waits_calls_in_more(crew: Crew) -> None:
         done.append(number)
 
     for number in range(6):
-        crew.add(lambda number=number: work(number))  # type: ignore[misc]
+        crew.add([lambda number=number: work(number)])  # type: ignore[misc]
     await until(lambda: len(begun) == 4)
     await asyncio.sleep(0.02)  # in which it looks several times
     assert (begun, count_threads()) == ([0, 1, 2, 3], 4)
@@ -88,10 +88,10 @@ async def test_work_that_waits_calls_in_more(crew: Crew) -> None:
 async def test_no_thread_is_called_in_before_anybody_looks(crew: Crew) -> None:
     """Whatever is added at once waits for the one that has begun."""
     may_end = threading.Event()
-    crew.add(lambda: _wait(may_end))
+    crew.add([lambda: _wait(may_end)])
     await until(lambda: count_threads() == 1)
     for _ in range(3):
-        crew.add(lambda: None)
+        crew.add([lambda: None])
     assert count_threads() == 1
     may_end.set()
 
@@ -111,10 +111,10 @@ async def test_what_is_urgent_goes_first(crew: Crew) -> None:
     may_end = threading.Event()
     done: list[str] = []
     only = Crew(1, name=NAME)
-    only.add(lambda: _wait(may_end))
+    only.add([lambda: _wait(may_end)])
     for name in ("one", "two"):
-        only.add(lambda name=name: done.append(name))  # type: ignore[misc]
-    only.add(lambda: done.append("urgent"), is_urgent=True)
+        only.add([lambda name=name: done.append(name)])  # type: ignore[misc]
+    only.add([lambda: done.append("urgent")], is_urgent=True)
     call = only.submit(lambda: done.append("called"))
     may_end.set()
     await asyncio.wrap_future(call)
@@ -145,7 +145,7 @@ async def test_a_call_that_was_cancelled_is_not_made() -> None:
     crew = Crew(1, name=NAME)
     may_end = threading.Event()
     made: list[int] = []
-    crew.add(lambda: _wait(may_end))
+    crew.add([lambda: _wait(may_end)])
     call = crew.submit(lambda: made.append(1))
     assert call.cancel()
     may_end.set()
@@ -165,8 +165,8 @@ async def test_a_closed_crew_begins_nothing(crew: Crew) -> None:
         has_ended.set()
 
     only = Crew(1, name=NAME)
-    only.add(work)
-    only.add(lambda: done.append(1))
+    only.add([work])
+    only.add([lambda: done.append(1)])
     only.close()
     may_end.set()
     await until(has_ended.is_set)

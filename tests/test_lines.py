@@ -77,8 +77,7 @@ def open_shop(
 def add_all(shop: Workshop, queue: PlainQueue, conversations: list[str]) -> None:
     """Append messages, and let the queue have them."""
     append_messages(shop.log, conversations)
-    for event in shop.take():
-        queue.add(event)
+    queue.add(shop.take())
 
 
 def is_idle(shop: Workshop, queue: PlainQueue) -> bool:

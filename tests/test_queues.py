@@ -25,8 +25,7 @@ pytestmark = pytest.mark.engines("sqlite")
 def add_all(shop: Workshop, queue: AsyncQueue | BatchQueue, conversations: Sequence[str]) -> None:
     """Append messages, and let the queue have them."""
     append_messages(shop.log, conversations)
-    for event in shop.take():
-        queue.add(event)
+    queue.add(shop.take())
 
 
 # Async handlers.
@@ -188,7 +187,7 @@ async def test_what_goes_wrong_at_the_end_of_a_call_ends_the_delivery(
     """Nobody waits for a call: a lane whose book is in disorder would stand still, unnoticed."""
     recorder = Recorder()
     shop, queue = open_shop(make_workshop, recorder)
-    monkeypatch.setattr(shop.ledger, "settle", None)
+    monkeypatch.setattr(shop.ledger, "accept", None)
     add_all(shop, queue, ["ana"])
     await until(lambda: shop.slots.is_idle)
     with pytest.raises(TypeError):

@@ -173,63 +173,33 @@ def test_an_error_does_not_cost_the_slot() -> None:
     run(test)
 
 
-def test_a_task_of_somebody_else_has_its_place_until_it_leaves() -> None:
-    """Only whoever made it knows when it is over; work that there is none of takes no place."""
+def test_a_handler_that_is_cut_is_not_waited_for() -> None:
+    """It is cancelled; one that does not heed that keeps nobody. Until then it has its place."""
 
     async def test(gate: Gate, make: Callable[[int], Slots]) -> None:
         slots = make(1)
-        guest = asyncio.get_running_loop().create_task(asyncio.sleep(0))
-        slots.add(lambda: None)
-        slots.add(lambda: guest)
-        slots.add(gate.work("a"))
-        await guest
-        assert (gate.begun, slots.is_idle) == ([], False)
-        slots.leave(guest)
-        await until(lambda: gate.begun == ["a"])
-        await gate.end("a")
-        await until(lambda: slots.is_idle)
-
-    run(test)
-
-
-def test_what_goes_wrong_when_a_task_leaves_is_told() -> None:
-    """Nobody waits for such a task: its error is kept as that of any other work."""
-
-    async def test(_gate: Gate, make: Callable[[int], Slots]) -> None:
-        slots = make(1)
-        guest = asyncio.get_running_loop().create_task(asyncio.sleep(0))
-        slots.add(lambda: guest)
-        await guest
-        slots.leave(guest, error=ValueError("a slip"))
-        with pytest.raises(ValueError, match="a slip"):
-            slots.raise_error()
-
-    run(test)
-
-
-def test_a_task_of_somebody_else_that_is_cut_is_not_waited_for() -> None:
-    """It is cancelled; a handler that does not heed that keeps nobody."""
-
-    async def test(gate: Gate, make: Callable[[int], Slots]) -> None:
-        slots = make(1)
-        deaf = asyncio.Event()
+        deaf, tasks = asyncio.Event(), list[asyncio.Task[None]]()
 
         async def go_on() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.append(task)
+            slots.lend(task)
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 await deaf.wait()
 
-        guest = asyncio.get_running_loop().create_task(go_on())
-        slots.add(lambda: guest)
+        slots.add(go_on)
         slots.add(gate.work("a"))
         await asyncio.sleep(0)
+        assert not slots.is_idle
         slots.cancel()
         assert slots.is_idle
         await asyncio.sleep(0)
-        assert not guest.done()
+        assert not tasks[0].done()
         deaf.set()
-        await guest
+        await tasks[0]
         assert gate.begun == []
 
     run(test)

@@ -148,7 +148,7 @@ class Calling:
 
     def make_caller(self, subscription: Subscription) -> Caller:
         """Return a caller that goes by `clock`."""
-        return Caller(subscription, log=self._log, clock=self.clock.read)
+        return Caller(subscription, log=self._log, clock=self.clock.read, monotonic=self.clock.read)
 
 
 @pytest.fixture

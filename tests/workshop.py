@@ -54,7 +54,9 @@ class Workshop:
         self.ledger = Ledger(
             lane, lanes=lanes, parking=parking, storage=self._storage, sleep=self.clock.sleep
         )
-        self.caller = Caller(subscription, log=self.log, clock=self.clock.seconds)
+        self.caller = Caller(
+            subscription, log=self.log, clock=self.clock.seconds, monotonic=self.clock.seconds
+        )
         self.attempts = Attempts(
             caller=self.caller,
             ledger=self.ledger,

@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from benchmarks.delivery.counts import Statements
 from benchmarks.delivery.handlers import PLUGINS, Counted, Handle, Kind
 from router import Event, Router
+from router.cli.serve import tune_interpreter
 
 T = TypeVar("T")
 Options = Mapping[str, object]
@@ -116,7 +117,8 @@ def make_router(
 
 
 def run_on_loop(work: Coroutine[None, None, T]) -> T:
-    """Run ``work`` on a new loop of the kind that the command uses."""
+    """Run ``work`` as the command does: on its kind of loop, with the interpreter tuned."""
+    tune_interpreter()
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         return runner.run(work)
 
