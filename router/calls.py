@@ -64,8 +64,7 @@ class Call:
         """Run it until it ends, or first waits for something; whether it has ended."""
         self._handling = catch(self._subscription, self._handler, self.event, self.context)
         self._ambient = contextvars.copy_context()  # what it sets there is seen by no other
-        self._advance(self._handling.send, None)
-        return self.is_over
+        return self._advance(self._handling.send, None)
 
     @types.coroutine
     def end(self) -> Generator[object, object, None]:
@@ -89,11 +88,12 @@ class Call:
             return asyncio.CancelledError()
         return self.error
 
-    def _advance(self, step: Callable[..., object], given: object) -> None:
+    def _advance(self, step: Callable[..., object], given: object) -> bool:
         try:
             self._wish = self._ambient.run(step, given)
         except StopIteration as ended:
             self.is_over, self.error = True, ended.value
+        return self.is_over
 
 
 class Deadlines:

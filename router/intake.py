@@ -1,7 +1,9 @@
 """The intake of a delivery: what it reads of the log, and how much it takes in at a time."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Protocol
 
 import msgspec
@@ -156,7 +158,9 @@ class Intake:
         """Whether the bodies of what is taken and not settled leave room for more."""
         most = self._room.bytes
         if self._bytes >= most or len(self._bodies) > 4 * WINDOW:
-            has_pending = self._ledger.progress.has_pending
-            self._bodies = [one for one in self._bodies if has_pending(one[0], one[1])]
-            self._bytes = sum(size for _, _, size in self._bodies)
+            progress = self._ledger.progress
+            del self._bodies[: bisect_right(self._bodies, progress.checkpoint, key=itemgetter(1))]
+            if len(self._bodies) > 2 * WINDOW or self._bytes >= most:
+                self._bodies = [one for one in self._bodies if progress.has_pending(*one[:2])]
+            self._bytes = sum([size for _, _, size in self._bodies])
         return self._bytes < most

@@ -124,20 +124,21 @@ class PlainQueue:
         if not self._may_call(line):
             self._put((line, None, None, True))
             return
-        is_over = False
+        attempts, caller, is_over = self._attempts, self._caller, False
         while not is_over:
             line.is_probe = False
             event = line.events.pop(0)
-            failed = self._caller.call_plain(event, attempt=1)
-            self._caller.crew.count_one()
+            failed = caller.call_plain(event, attempt=1)
+            caller.crew.count_one()
             # After a call, not before: two that made way for each other at once would never call.
-            must_leave = failed is not None or self._attempts.turns.is_wanted(line.key)
-            is_over = must_leave or self._attempts.pace.is_limited or not self._may_call(line)
+            must_leave = failed is not None or attempts.turns.is_wanted(line.key)
+            is_over = must_leave or attempts.pace.is_limited or not self._may_call(line)
             self._put((line, event, failed, is_over))
 
     def _may_call(self, line: Line) -> bool:
-        is_allowed = line.is_probe or not self._breaker.is_open
-        return is_allowed and not self._is_stopped and bool(line.events)
+        if not line.events or self._is_stopped:
+            return False
+        return line.is_probe or not self._breaker.is_open
 
     def _put(self, ended: Ended) -> None:
         """Put down what has come of a call, and tell the loop, unless it looks soon by itself."""

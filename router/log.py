@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from router.bulk import Parts, insert_together
 from router.dedupe import Dedupe
 from router.errors import UnknownName
-from router.events import Entry, Event, Replaying, as_micros, position_in
+from router.events import EVENT_TYPES, Entry, Event, Replaying, as_micros, position_in
 from router.filters import Filter
 from router.head import select_head, write_move
 from router.kind import Kind
@@ -250,8 +250,9 @@ class EventLog:
 
 def _conditions(tables: Tables, matching: Filter) -> list[ColumnElement[bool]]:
     event, notification = tables.event.c, tables.notification.c
+    is_any = set(EVENT_TYPES) <= set(matching.types)  # SQLite would look for each type by itself
     wanted = [
-        (event.type, matching.types),
+        (event.type, () if is_any else matching.types),
         (event.subtype, matching.subtypes),
         (event.channel, matching.channels),
         (event.subject, matching.subjects),

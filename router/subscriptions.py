@@ -236,9 +236,12 @@ class Caller:
         """
         call = self._make_call(event, attempt=1)
         call.task = task
-        if call.begin() and not task.cancelling():
+        if not call.begin() or task.cancelling():
+            return call
+        if call.error is not None:
             return self._conclude(call)
-        return call
+        self._note(None, self._monotonic() - call.began)
+        return None
 
     async def wait(self, call: Call) -> Failed | None:
         """Wait for a ``call`` that was begun in this task, and return how it failed, or None."""
