@@ -41,8 +41,20 @@ class Call:
         error: What it has raised; None where nothing.
     """
 
-    __slots__ = ("_ambient", "_handler", "_handling", "_subscription", "_wish")
-    __slots__ += ("began", "context", "error", "event", "is_late", "is_over", "task")
+    __slots__ = (
+        "_ambient",
+        "_handler",
+        "_handling",
+        "_subscription",
+        "_wish",
+        "began",
+        "context",
+        "error",
+        "event",
+        "is_late",
+        "is_over",
+        "task",
+    )
 
     task: asyncio.Task[None]
     _ambient: contextvars.Context
@@ -97,7 +109,7 @@ class Call:
 
 
 class Deadlines:
-    """Cancels calls when their time is over: one timer for all, since all of them have as long.
+    """Runs calls that are cancelled when their time is over: one timer, since all have as long.
 
     To arm one for each call, and disarm it, takes as long as a call.
 
@@ -110,16 +122,51 @@ class Deadlines:
         self._ends: dict[Call, float] = {}  # in their order
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, call: Call) -> None:
-        """Cancel ``call``, which begins now, when its time is over."""
+    async def run(self, call: Call, *, on_return: Callable[[], None]) -> None:
+        """Begin and end ``call`` in a task of its own; who cancels this does not wait for it.
+
+        Args:
+            call: The call.
+            on_return: Called when the handler has returned, even if that is after a cancellation.
+        """
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        call.task = loop.create_task(call.run())
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._ends.pop(call, None)
+            if task.cancelled():
+                call.error = call.error or asyncio.CancelledError()
+            on_return()
+            if not ended.done():
+                ended.set_result(None)
+
+        # Not `asyncio.wait`, which takes longer than all the rest of it.
+        call.task.add_done_callback(end)
+        self._watch(call)
+        try:
+            await ended
+        except asyncio.CancelledError:
+            call.task.cancel()
+            raise
+
+    async def wait(self, call: Call) -> None:
+        """Wait for the end of ``call``, which was begun in this task."""
+        self._watch(call)
+        try:
+            await call.end()
+            if call.task.cancelling():  # by the handler, which then waited for nothing any more
+                await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            call.error = call.error or error
+        finally:
+            self._ends.pop(call, None)
+
+    def _watch(self, call: Call) -> None:
         loop = call.task.get_loop()
         end = self._ends[call] = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(end, self._look, loop)
-
-    def forget(self, call: Call) -> None:
-        """Note that ``call`` has ended."""
-        self._ends.pop(call, None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

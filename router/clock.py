@@ -1,6 +1,7 @@
 """Time and chance, passed in so that tests can hold them still."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -14,11 +15,18 @@ class Clock(msgspec.Struct, frozen=True):
         now: Microseconds since 1970, by the database's clock.
         sleep: Waits for some seconds.
         random: A number from 0 to below 1.
+        monotonic: Seconds of a clock that only goes forward; None is to go by ``now``.
     """
 
     now: Callable[[], int]
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
+    monotonic: Callable[[], float] | None = None
+
+    @property
+    def timer(self) -> Callable[[], float]:
+        """By what it is told how long something takes, in seconds."""
+        return self.monotonic or self.seconds
 
     def seconds(self) -> float:
         """Return its time in seconds since 1970."""
@@ -34,6 +42,11 @@ class Clock(msgspec.Struct, frozen=True):
             timer.cancel()
             setting.cancel()
         return event.is_set()
+
+
+def make_clock(now: Callable[[], int]) -> Clock:
+    """Return a real one that tells the time by ``now``."""
+    return Clock(now, asyncio.sleep, random.random, time.monotonic)
 
 
 class ServerClock:

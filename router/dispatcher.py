@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from random import random
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -13,7 +12,7 @@ from sqlalchemy import Connection
 from router.alerts import Alerts, Tell
 from router.bell import Bell
 from router.claims import LIVE
-from router.clock import Clock
+from router.clock import Clock, make_clock
 from router.deliveries import Deliveries
 from router.delivery import Delivery
 from router.errors import RouterError, Unavailable, trace
@@ -72,7 +71,7 @@ class Dispatcher:
         self._subscriptions = {one.name: one for one in subscriptions}
         self._log = log
         self._drain = drain
-        self._clock = clock or Clock(now=log.store.now, sleep=asyncio.sleep, random=random)
+        self._clock = clock or make_clock(log.store.now)
         self._roster = Roster(log.store, pid=os.getpid())
         self._lanes = Lanes(log.store, worker=self._roster.worker)
         self._runs = ReplayRuns(log.store)

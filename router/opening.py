@@ -223,7 +223,8 @@ class Opener:
         return make(
             subscription,
             log=self._log,
-            clock=lambda: self._clock.now() / 1_000_000,
+            clock=self._clock.seconds,
+            monotonic=self._clock.timer,
             concurrency=concurrency,
             rename=rename,
             outlet=self._outlet,

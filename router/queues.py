@@ -160,7 +160,7 @@ class AsyncQueue:
             event = line.events.pop(0)
             if not attempts.try_take(event, line.key):
                 return self._deliver(line, event)
-            found = attempts.caller.begin(event, task=task)
+            found = attempts.caller.begin(attempts.tell(event), task=task)
             if isinstance(found, Call):
                 return self._wait(line, found)
             attempts.give_back(line.key)

@@ -215,13 +215,12 @@ class Caller:
 
     def is_async(self, event: Event) -> bool:
         """Whether there is an async handler for ``event``."""
-        handler = self.subscription.handlers.get(event.type)
+        handler = self._handlers.get(event.type)
         return handler is not None and handler.is_async
 
     def is_quick(self, event: Event) -> bool:
         """Whether `begin` and `wait` are all that a call for ``event`` takes."""
-        handler = self._handlers.get(event.type)
-        return handler is not None and handler.is_async
+        return self.is_async(event)
 
     def begin(self, event: Event, *, task: asyncio.Task[None]) -> Call | Failed | None:
         """Call an async handler for the first time, until it ends or waits for something.
@@ -245,15 +244,7 @@ class Caller:
 
     async def wait(self, call: Call) -> Failed | None:
         """Wait for a ``call`` that was begun in this task, and return how it failed, or None."""
-        self._deadlines.watch(call)
-        try:
-            await call.end()
-            if call.task.cancelling():  # it may have been cancelled too late to hear of that
-                await asyncio.sleep(0)
-        except asyncio.CancelledError as error:
-            call.error = call.error or error
-        finally:
-            self._deadlines.forget(call)
+        await self._deadlines.wait(call)
         return self._conclude(call)
 
     def _make_call(self, event: Event, *, attempt: int) -> Call:
@@ -274,26 +265,8 @@ class Caller:
         self, event: Event, *, attempt: int, on_return: Callable[[], None]
     ) -> Failed | None:
         """Call an async handler, and wait for it."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         call = self._make_call(event, attempt=attempt)
-        call.task = asyncio.get_running_loop().create_task(call.run())
-
-        def end(task: asyncio.Task[None]) -> None:
-            self._deadlines.forget(call)
-            if task.cancelled():
-                call.error = call.error or asyncio.CancelledError()
-            on_return()
-            if not ended.done():
-                ended.set_result(None)
-
-        # Not `asyncio.wait`, which takes longer than all the rest of it.
-        call.task.add_done_callback(end)
-        self._deadlines.watch(call)
-        try:
-            await ended
-        except asyncio.CancelledError:
-            call.task.cancel()
-            raise
+        await self._deadlines.run(call, on_return=on_return)
         return self._conclude(call)
 
     def _make_context(self, handler: Handler, attempt: int) -> Context:

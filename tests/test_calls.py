@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
+from typing import cast
 
 from router.calls import Call, Deadlines
 from router.events import Event
@@ -21,16 +22,14 @@ def make_call(handle: Callable[[Event], Coroutine[None, None, None]]) -> Call:
     return Call("crm", handler, EVENT, NO_CONTEXT, began=0)
 
 
-def begin(deadlines: Deadlines, *, seconds: float) -> Call:
-    """Begin a call that takes so long, in a task of its own."""
+async def run(deadlines: Deadlines, *, seconds: float) -> Call:
+    """Run a call that takes so long, in a task of its own."""
 
     async def take(event: Event) -> None:
         await asyncio.sleep(seconds)
 
     call = make_call(take)
-    call.task = asyncio.get_running_loop().create_task(call.run())
-    call.task.add_done_callback(lambda _: deadlines.forget(call))
-    deadlines.watch(call)
+    await deadlines.run(call, on_return=lambda: None)
     return call
 
 
@@ -38,15 +37,38 @@ def begin(deadlines: Deadlines, *, seconds: float) -> Call:
 async def test_each_call_has_its_own_time() -> None:
     """What is over in time is left alone, what comes after it is watched all the same."""
     deadlines = Deadlines(0.2)
-    quick = [begin(deadlines, seconds=0) for _ in range(3)]
-    await asyncio.wait([call.task for call in quick])
-    slow = [begin(deadlines, seconds=3_600), begin(deadlines, seconds=3_600)]
-    await asyncio.wait([call.task for call in slow])
+    quick = await asyncio.gather(*[run(deadlines, seconds=0) for _ in range(3)])
+    slow = await asyncio.gather(*[run(deadlines, seconds=3_600) for _ in range(2)])
     assert [call.is_late for call in (*quick, *slow)] == [False] * 3 + [True] * 2
     assert [call.find_error() is None for call in (*quick, *slow)] == [True] * 3 + [False] * 2
-    late = begin(deadlines, seconds=3_600)
-    await asyncio.wait([late.task])
+    late = await run(deadlines, seconds=3_600)
     assert late.is_late
+
+
+@in_loop
+async def test_a_call_has_its_time_in_a_task_of_others_too() -> None:
+    """There, too, it is cancelled when that is over, and what it cancels itself is a failure."""
+    deadlines = Deadlines(0.2)
+
+    async def begin(handle: Callable[[Event], Coroutine[None, None, None]]) -> Call:
+        call = make_call(handle)
+        call.task = cast("asyncio.Task[None]", asyncio.current_task())
+        call.begin()
+        await deadlines.wait(call)
+        return call
+
+    async def wait(event: Event) -> None:
+        await asyncio.sleep(3_600)
+
+    async def cancel(event: Event) -> None:
+        call = asyncio.current_task()
+        assert call is not None
+        call.cancel()
+
+    late, cancelled = await asyncio.gather(begin(wait), begin(cancel))
+    assert (late.is_late, cancelled.is_late) == (True, False)
+    assert isinstance(late.find_error(), asyncio.CancelledError)
+    assert isinstance(cancelled.find_error(), asyncio.CancelledError)
 
 
 @in_loop

@@ -165,14 +165,17 @@ async def test_what_is_settled_on_record_is_not_handed_over_again(make_bench: Ma
 async def test_what_was_not_on_record_is_handed_over_again(make_bench: MakeBench) -> None:
     """Delivery is at least once: a success that no record holds after a crash comes again."""
     bench = make_bench(EAGER)
-    append_messages(bench.log, ["ana", "ben"])
-    async with bench.crashing():
-        await bench.recorder.until_handled([1, 2])
-    assert bench.recorded()[:2] == (0, "[]")
+    append_messages(bench.log, ["ana"])
+    async with bench.crashing() as delivery:
+        await until(lambda: bench.recorded().checkpoint == 1)
+        append_messages(bench.log, ["ana", "ben"])  # progress is written down once a second
+        delivery.wake()
+        await bench.recorder.until_handled([1, 2, 3])
+    assert bench.recorded()[:2] == (1, "[]")
     async with bench.running():
-        await until(lambda: len(bench.recorder.calls) == 4)
-    assert sorted(bench.recorder.positions) == [1, 1, 2, 2]
-    assert bench.recorded().checkpoint == 2
+        await until(lambda: len(bench.recorder.calls) == 5)
+    assert sorted(bench.recorder.positions) == [1, 2, 2, 3, 3]
+    assert bench.recorded().checkpoint == 3
 
 
 @in_loop

@@ -294,3 +294,28 @@ async def test_a_probe_that_is_refused_is_one_call(make_workshop: MakeWorkshop) 
     queue.resume(most=1)
     await until(lambda: shop.parked() and is_idle(shop, queue))
     assert (handler.calls, shop.pending, queue.is_empty) == ([1], [2], False)
+
+
+@in_loop
+async def test_the_loop_hears_of_many_ends_together(make_workshop: MakeWorkshop) -> None:
+    """To hear of each would take longer than to call quick handlers."""
+    handler = Handler()
+    shop, queue = open_shop(make_workshop, handler)
+    add_all(shop, queue, [f"contact {number}" for number in range(500)])
+    await until(lambda: queue.is_empty)
+    assert shop.pending == []
+    assert shop.changes < 250
+
+
+@in_loop
+async def test_an_end_is_heard_of_though_the_next_call_takes_long(
+    make_workshop: MakeWorkshop,
+) -> None:
+    """What has succeeded beside it is settled meanwhile."""
+    handler = Handler()
+    shop, queue = open_shop(make_workshop, handler, Options(start="beginning", concurrency=1))
+    handler.hold(2)
+    add_all(shop, queue, ["ana", "ben", "cleo"])
+    await until(lambda: shop.pending == [2, 3])
+    handler.let_go(2)
+    await until(lambda: queue.is_empty)

@@ -1,7 +1,7 @@
 """Tests of `router.queues`: what was read waits for its first attempts, subject by subject."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from msgspec import structs
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from router.events import Event
 from router.options import Options
-from router.queues import MOST, AsyncQueue, BatchQueue
+from router.queues import MOST, TURN, AsyncQueue, BatchQueue
 from router.retry import Reject
 from tests.entries import append_messages
 from tests.loops import in_loop
@@ -39,7 +39,7 @@ def open_shop(
     return shop, make_queue(shop)
 
 
-def make_queue(shop: Workshop) -> AsyncQueue:
+def make_queue(shop: Workshop, monotonic: Callable[[], float] = lambda: 0) -> AsyncQueue:
     """Return a queue of the workshop's."""
     return AsyncQueue(
         attempts=shop.attempts,
@@ -47,6 +47,7 @@ def make_queue(shop: Workshop) -> AsyncQueue:
         slots=shop.slots,
         ledger=shop.ledger,
         breaker=shop.breaker,
+        monotonic=monotonic,
     )
 
 
@@ -192,6 +193,73 @@ async def test_what_goes_wrong_at_the_end_of_a_call_ends_the_delivery(
     await until(lambda: shop.slots.is_idle)
     with pytest.raises(TypeError):
         shop.slots.raise_error()
+
+
+@in_loop
+async def test_calls_that_wait_for_nothing_share_a_task(make_workshop: MakeWorkshop) -> None:
+    """The one that waits keeps it, and those behind have another; each sees its own throughout."""
+    tasks: dict[int, set[object]] = {}
+
+    async def on_event(event: Event) -> None:
+        tasks[event.position] = {asyncio.current_task()}
+        if event.position == 3:
+            await asyncio.sleep(0.01)
+            tasks[event.position].add(asyncio.current_task())
+
+    shop = make_workshop(make_subscription("crm", EAGER, on_event=on_event))
+    queue = make_queue(shop)
+    add_all(shop, queue, ["ana", "ben", "cem", "dora", "eli"])
+    await until(lambda: queue.is_empty)
+    assert tasks[1] == tasks[2] == tasks[3]
+    assert tasks[4] == tasks[5] != tasks[3]
+    assert shop.pending == []
+
+
+@in_loop
+async def test_a_handler_that_cancels_its_task_harms_no_other(make_workshop: MakeWorkshop) -> None:
+    """Though it waits for nothing: its own call has failed, those beside it go on."""
+    handled: list[int] = []
+
+    async def on_event(event: Event) -> None:
+        if event.position == 2:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            return
+        await asyncio.sleep(0)
+        handled.append(event.position)
+
+    shop = make_workshop(make_subscription("crm", EAGER, on_event=on_event))
+    queue = make_queue(shop)
+    add_all(shop, queue, ["ana", "ben", "cem"])
+    await until(lambda: queue.is_empty and shop.slots.is_idle)
+    shop.slots.raise_error()
+    assert (handled, list(shop.parked())) == ([1, 3], [2])
+
+
+@in_loop
+async def test_long_runs_of_calls_let_the_loop_go_on(make_workshop: MakeWorkshop) -> None:
+    """Handlers that wait for nothing do not keep it for longer than a turn."""
+    seen: list[int] = []
+    others: list[int] = []
+    now = 0.0
+
+    async def on_event(event: Event) -> None:
+        nonlocal now
+        now += TURN / 2
+        seen.append(len(others))
+
+    async def go_on() -> None:
+        while len(seen) < 8:
+            others.append(0)
+            await asyncio.sleep(0)
+
+    shop = make_workshop(make_subscription("crm", EAGER, on_event=on_event))
+    queue = make_queue(shop, lambda: now)
+    add_all(shop, queue, list("abcdefgh"))
+    await go_on()
+    assert all(seen.count(at) <= 2 for at in seen)
+    assert len(set(seen)) >= 4
 
 
 # Transactional ones.
