@@ -7,8 +7,10 @@ from sqlalchemy import text
 
 from router.errors import Unavailable
 from router.kind import Kind
+from router.log import EventLog
 from router.store import Store
 from tests import databases
+from tests.entries import append_messages
 from tests.storing import count, write
 
 THREADS = 3  # connections of each kind that are open
@@ -69,3 +71,11 @@ def test_who_is_amid_a_transaction_is_told(store: Store) -> None:
         be_cut_off()
     write(store, "after")
     assert count(store) == 2
+
+
+def test_who_appends_next_does_not_notice(store: Store) -> None:
+    """Nothing of an append is done when its first message finds nobody."""
+    log = EventLog(store)
+    assert append_messages(log, "a") == [1]
+    end_sessions(store)
+    assert append_messages(log, "bc") == [2, 3]
