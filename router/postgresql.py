@@ -275,7 +275,7 @@ def end_holders(connection: Connection, table: Table) -> None:
     """End the transactions that lock rows of ``table`` and have long waited for their client.
 
     The server's own time limit for that begins where a statement ends: it does not cover a process
-    that stands still when it has sent a part of a long one.
+    that stands still when it has sent a part of a long one, or the rows and not yet the COMMIT.
     """
     name = connection.dialect.identifier_preparer.format_table(table)
     connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})

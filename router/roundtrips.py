@@ -25,8 +25,8 @@ def execute_all(connection: Connection, text: str) -> CursorResult[*tuple[Any, .
 def execute_last(connection: Connection, text: str, values: tuple[object, ...]) -> None:
     """Execute the last statement of a transaction, and commit; what fails is not committed.
 
-    Where the driver's library has no pipelines, the commit is left to the caller, who does nothing
-    by committing once more.
+    Where the driver's library has no pipelines, the commit is left to the caller. To commit once
+    more does nothing.
 
     Args:
         connection: Of our own, with psycopg, whose driver leaves BEGIN to us.
@@ -43,7 +43,8 @@ def execute_last(connection: Connection, text: str, values: tuple[object, ...]) 
         return
     with _translated(connection, text), driver.pipeline(), driver.cursor() as cursor:
         connection.exec_driver_sql(text, values)
-        # Where that failed, the server passes over it. A pooler is to see what it is.
+        # A message of its own, without waiting; where the statement fails, the server passes over
+        # it. Never prepared: whoever looks at what is sent sees it.
         cursor.execute("COMMIT", prepare=False)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from router.errors import Unavailable
 from router.kind import Kind
@@ -79,3 +79,19 @@ def test_who_appends_next_does_not_notice(store: Store) -> None:
     assert append_messages(log, "a") == [1]
     end_sessions(store)
     assert append_messages(log, "bc") == [2, 3]
+
+
+def test_who_is_amid_an_append_is_told_and_who_comes_next_is_served(store: Store) -> None:
+    """Also when only the commit is left: all other connections are as dead as that one."""
+    log = EventLog(store)
+    append_messages(log, "a")
+    sessions = [store]
+
+    def end(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        if "INSERT" in statement and sessions:
+            end_sessions(sessions.pop())
+
+    event.listen(store.engine, "after_cursor_execute", end)
+    with pytest.raises(Unavailable):
+        append_messages(log, "b")
+    assert append_messages(log, "c") == [2]

@@ -21,7 +21,7 @@ from tests.faults.worker import EFFECTS, PLAIN, make_effects, write_plugins
 
 pytestmark = pytest.mark.slow
 
-BEGIN = f"idle_in_transaction_session_timeout = {int(APPEND_IDLE * 1_000)}".encode()
+BEGIN = f"idle_in_transaction_session_timeout = {int(APPEND_IDLE * 1_000)};".encode()
 LEAST = 3  # messages that an append sends: it begins, writes, and commits
 EVENTS, SUBJECTS, EVERY = 600, 30, 7
 
