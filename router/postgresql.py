@@ -164,7 +164,8 @@ def require_durable(engine: Engine) -> None:
 def keep(connection: Connection, *, lasting: bool) -> None:
     """Leave BEGIN to us: the driver's own would be a statement, and a way to the server, more."""
     connection.execution_options(isolation_level="AUTOCOMMIT")
-    roundtrips.keep(connection)
+    if lasting:  # the others are lent to handlers, to whom SQLAlchemy is as it is
+        roundtrips.keep(connection)
 
 
 def begin_reading(connection: Connection) -> None:
