@@ -14,6 +14,8 @@ from typing import TypeVar, cast
 from sqlalchemy import Boolean, Connection, Dialect, LargeBinary, String, Table, insert, select
 from sqlalchemy.types import TypeEngine
 
+from router.roundtrips import execute_last
+
 CHUNK = 64  # rows a statement on SQLite; the widest has 14 columns, it takes 32,766 variables
 OURS = ("pysqlite", "aiosqlite", "psycopg", "psycopg_async")  # drivers; those that speak as they do
 
@@ -27,18 +29,22 @@ def insert_together(
     parts: Parts,
     *,
     then: tuple[str, Values],
+    commits: bool = False,
 ) -> None:
     """Insert rows into several tables, and do ``then``: in one statement where there is a server.
 
     So a lock is held for one way to the server and back. All at once, but each statement by itself,
     would be as quick; but a process that froze in the middle would keep the lock, since no time-out
-    of the server's ends its wait for the rest (before PostgreSQL 17).
+    of the server's ends its wait for the rest (before PostgreSQL 17): only others do, see
+    `router.postgresql.end_holders`. So no more than the COMMIT goes along.
 
     Args:
         connection: Of a transaction that writes.
         parts: The tables, each with at least one row; a row has a value for every column, in its
             order. Those of one table may all end before its last ones, which then stay empty.
         then: A statement without a result, and its parameters.
+        commits: Whether it is all that the transaction has still to do, which is our own; where it
+            saves a way to the server, that is committed, too.
     """
     text, values = then
     if connection.dialect.driver not in OURS:
@@ -53,7 +59,8 @@ def insert_together(
                 connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk)))
         connection.exec_driver_sql(text, values)
     else:
-        _insert_arrays_together(connection, parts, text, values)
+        execute = execute_last if commits else Connection.exec_driver_sql
+        execute(connection, *_write_together(parts, text, values, connection.dialect))
 
 
 def find_keys(connection: Connection, tables: Sequence[Table], keys: Sequence[bytes]) -> set[bytes]:
@@ -73,6 +80,12 @@ def find_keys(connection: Connection, tables: Sequence[Table], keys: Sequence[by
         rows = connection.exec_driver_sql(statement, (list(keys),) * len(tables))
         found.update(row[0] for row in rows)
     return found
+
+
+def write_find(tables: Sequence[Table], keys: Sequence[bytes], dialect: Dialect) -> str:
+    """Return what `find_keys` executes on PostgreSQL, with the keys in its text."""
+    array = ",".join([f'"\\\\\\\\x{key.hex()}"' for key in keys])
+    return _select_keys(tables, f"= ANY(E'{{{array}}}'::bytea[])", dialect)
 
 
 # SQLite. Not `executemany`: the sqlite3 module lets go of the interpreter's lock at each row, and
@@ -103,17 +116,17 @@ def _select_in(tables: tuple[Table, ...], count: int, dialect: Dialect) -> str:
 Writer = Callable[[Sequence[object]], object]
 
 
-def _insert_arrays_together(
-    connection: Connection, parts: Parts, then: str, values: Values
-) -> None:
+def _write_together(
+    parts: Parts, then: str, values: Values, dialect: Dialect
+) -> tuple[str, Values]:
     texts: list[str] = []
     arrays: list[object] = []
     for number, (table, rows) in enumerate(parts):
-        statement, writers = _insert_arrays(table, len(rows[0]), connection.dialect)
+        statement, writers = _insert_arrays(table, len(rows[0]), dialect)
         columns = zip(*rows, strict=True)
         texts.append(f"part{number} AS ({statement})")
         arrays += [write(column) for write, column in zip(writers, columns, strict=True)]
-    connection.exec_driver_sql(f"WITH {', '.join(texts)} {then}", (*arrays, *values))
+    return f"WITH {', '.join(texts)} {then}", (*arrays, *values)
 
 
 @lru_cache(maxsize=256)

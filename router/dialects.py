@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from router import postgresql, sqlite
 from router.errors import StoreError
 from router.kind import Kind
+from router.lookup import Lookup
 from router.places import Place
 
 
@@ -52,7 +53,8 @@ class Dialect(Protocol):
         *,
         kind: Kind,
         place: int,
-        idle: float | None,
+        idle: float | None = None,
+        lookup: Lookup | None = None,
     ) -> None:
         """Open a transaction that writes; see `Store.writing`. ``place`` stands for the log."""
 

@@ -12,8 +12,9 @@ from router.dedupe import Dedupe
 from router.errors import UnknownName
 from router.events import EVENT_TYPES, Entry, Event, Replaying, as_micros, position_in
 from router.filters import Filter
-from router.head import select_head, write_move
+from router.head import write_move
 from router.kind import Kind
+from router.lookup import Lookup
 from router.meters import Meters
 from router.pages import Limits, Page, Pages
 from router.periods import find_events
@@ -57,12 +58,9 @@ class EventLog:
         self.dedupe = Dedupe(database, seconds=dedupe_seconds)
         self.meters = Meters()
         self.tracing: Tracing | None = None
-        # Made once: to make them costs an append more than to execute them.
         self._pages = Pages(self.store.tables)
         self._select_page = lru_cache(maxsize=QUERIES)(self._write_page)
         self._select_end = select(self.store.tables.head.c.position)
-        self._select_head = select_head(self.store.tables)
-        self._move_head = write_move(self.store.tables, self.store.engine.dialect)
 
     def append(
         self, entries: Sequence[Entry], *, connection: Connection | None = None
@@ -91,20 +89,26 @@ class EventLog:
         """Do what `append` does with entries that `prepare` has made ready before."""
         tables = self.store.tables
         keys = [one.key for entry in entries for one in entry.found]
-        store = self.store
-        opened = store.writing(Kind.APPEND) if connection is None else store.joining(connection)
+        lookup = Lookup(tables, keys)
+        is_ours = connection is None
+        opened = (
+            self.store.writing(Kind.APPEND, lookup=lookup)
+            if connection is None
+            else self.store.joining(connection)
+        )
         with opened as inside:
-            head = inside.execute(self._select_head).one()
-            known = self.dedupe.find_known(inside, keys)
-            batch = number(entries, known=known, head=head.position)
+            if not is_ours:
+                lookup.ask(inside)
+            batch = number(entries, known=lookup.known, head=lookup.position)
             if batch.events:
                 parts: Parts = [
                     (tables.notification, batch.notifications),
                     (tables.event, batch.events),
-                    (tables.dedupe[head.generation], batch.keys),
+                    (tables.dedupe[lookup.generation], batch.keys),
                 ]
-                moved = (head.position + len(batch.events), self.store.now())
-                insert_together(inside, parts, then=(self._move(inside), moved))
+                moved = (lookup.position + len(batch.events), self.store.now())
+                move = write_move(tables, inside.dialect)
+                insert_together(inside, parts, then=(move, moved), commits=is_ours)
         return batch.appended
 
     def head(self) -> int:
@@ -233,11 +237,6 @@ class EventLog:
 
     def _write_page(self, matching: Filter, is_sharded: bool) -> Select[*tuple[Any, ...]]:  # noqa: FBT001
         return self._matching(self._pages.select(is_sharded=is_sharded), matching)
-
-    def _move(self, connection: Connection) -> str:
-        dialect = connection.dialect
-        is_ours = dialect is self.store.engine.dialect
-        return self._move_head if is_ours else write_move(self.store.tables, dialect)
 
     def _matching(
         self, query: Select[*tuple[Any, ...]], matching: Filter

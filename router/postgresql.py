@@ -7,10 +7,12 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from router import announcements
+from router import announcements, roundtrips
 from router.errors import StoreError
 from router.kind import Kind
+from router.lookup import Lookup
 from router.places import Place
+from router.roundtrips import execute_all
 
 LANES = 8
 HAS_ONE_WRITER = False
@@ -162,13 +164,15 @@ def require_durable(engine: Engine) -> None:
 def keep(connection: Connection, *, lasting: bool) -> None:
     """Leave BEGIN to us: the driver's own would be a statement, and a way to the server, more."""
     connection.execution_options(isolation_level="AUTOCOMMIT")
+    if lasting:  # the others are lent to handlers, to whom SQLAlchemy is as it is
+        roundtrips.keep(connection)
 
 
 def begin_reading(connection: Connection) -> None:
     """Open a transaction that sees one state of the database until it ends."""
     connection.execution_options(isolation_level="AUTOCOMMIT")
     # Of a filter the server knows more with its values than without: how much of the log it is.
-    _tell(
+    execute_all(
         connection,
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
         " SET LOCAL plan_cache_mode = force_custom_plan",
@@ -181,6 +185,7 @@ def begin_writing(
     kind: Kind = Kind.STEER,
     place: int = 0,
     idle: float | None = None,
+    lookup: Lookup | None = None,
 ) -> None:
     """Open a transaction each of whose statements sees what was committed before it.
 
@@ -190,6 +195,7 @@ def begin_writing(
             standbys if the server is to.
         place: The number of the log, in which one steers at a time.
         idle: Seconds that it may stand still between two statements; None is as usual.
+        lookup: Asked in the same way to the server.
     """
     is_append = kind is Kind.APPEND
     lock, rest = (APPEND_LOCK, APPEND_IDLE) if is_append else (OTHER_LOCK, OTHER_IDLE)
@@ -202,10 +208,16 @@ def begin_writing(
         settings.append(f"lock_timeout = {_millis(lock)}")
     if kind is Kind.OWN:
         settings.append("synchronous_commit = off")
-    text = "; ".join(["BEGIN", *(f"SET LOCAL {one}" for one in settings)])
-    _tell(connection, text if kind is Kind.OWN else f"{text}; {_WAIT_FOR_DISK}")
+    texts = ["BEGIN", *(f"SET LOCAL {one}" for one in settings)]
+    if kind is not Kind.OWN:
+        texts.append(_WAIT_FOR_DISK)
+    if lookup is not None:
+        texts.append(lookup.write(connection.dialect))
+    result = execute_all(connection, "; ".join(texts))
+    if lookup is not None:
+        lookup.read(result)
     if kind is Kind.STEER:
-        _tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")
+        execute_all(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")
 
 
 def require_lasting(connection: Connection) -> None:
@@ -264,7 +276,7 @@ def end_holders(connection: Connection, table: Table) -> None:
     """End the transactions that lock rows of ``table`` and have long waited for their client.
 
     The server's own time limit for that begins where a statement ends: it does not cover a process
-    that stands still when it has sent a part of a long one.
+    that stands still when it has sent a part of a long one, or the rows and not yet the COMMIT.
     """
     name = connection.dialect.identifier_preparer.format_table(table)
     connection.execute(text(_END_HOLDERS), {"table": name, "seconds": APPEND_IDLE})
@@ -276,11 +288,6 @@ _END_HOLDERS = (
     " AND mode = 'RowShareLock' AND granted AND wait_event = 'ClientRead'"
     " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
 )
-
-
-def _tell(connection: Connection, text: str) -> None:
-    """Send ``text``, which may be several statements, in one go."""
-    connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
 
 def _millis(seconds: float) -> int:

@@ -22,6 +22,7 @@ from router import files
 from router.errors import StoreError
 from router.gate import Gate
 from router.kind import Kind
+from router.lookup import Lookup
 from router.places import Place
 
 LANES = 1
@@ -141,9 +142,12 @@ def begin_writing(
     kind: Kind = Kind.STEER,
     place: int = 0,
     idle: float | None = None,
+    lookup: Lookup | None = None,
 ) -> None:
     """Open a transaction that holds the only write lock from its start on, whatever it is for."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if lookup is not None:
+        lookup.ask(connection)
 
 
 def keep(connection: Connection, *, lasting: bool) -> None:

@@ -16,6 +16,7 @@ from router.dialects import find_dialect
 from router.errors import StoreError, Unavailable
 from router.gate import Gate, OpenGate
 from router.kind import Kind
+from router.lookup import Lookup
 from router.periodic import Periodic
 from router.places import Whereabouts
 from router.schema import Tables, make_tables
@@ -65,8 +66,7 @@ class Store:
                 self._dialect.require_durable(self.engine)
         if schema is not None and not self._dialect.HAS_SCHEMAS:
             raise StoreError(f"a log on SQLite has no schema: leave {schema!r} out")
-        self._listen = listen
-        self._writes = writes
+        self._listen, self._writes = listen, writes
         self.tables: Tables = make_tables(schema=schema, prefix=table_prefix)
         self.gate = Gate() if self._dialect.HAS_ONE_WRITER else OpenGate()
         self._kept = {
@@ -80,6 +80,7 @@ class Store:
         self._whereabouts = Whereabouts(self.engine, find=self._dialect.find_place)
         self._clock = clock or ServerClock()
         self._place = zlib.crc32(f"{schema}.{table_prefix}".encode()) >> 1  # fits an int4
+        self._begin = partial(self._dialect.begin_writing, place=self._place)
         self._checkpoints: Periodic | None = None
 
     @property
@@ -146,7 +147,7 @@ class Store:
 
     @contextmanager
     def writing(
-        self, kind: Kind = Kind.STEER, *, idle: float | None = None
+        self, kind: Kind = Kind.STEER, *, idle: float | None = None, lookup: Lookup | None = None
     ) -> Iterator[Connection]:
         """Yield a connection whose work is committed at the end of the block, or none of it.
 
@@ -157,6 +158,7 @@ class Store:
                 for all to see, and survives the process; a power cut undoes it, with whatever came
                 after it, unless one that waits came after it.
             idle: Seconds for which the server lets it stand still between two statements.
+            lookup: Asked at its beginning.
 
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
@@ -165,7 +167,7 @@ class Store:
         if not self._writes:
             raise StoreError("this log was opened to be read: nothing is written to it")
         is_append = kind is Kind.APPEND
-        begin = partial(self._dialect.begin_writing, kind=kind, place=self._place, idle=idle)
+        begin = partial(self._begin, kind=kind, idle=idle, lookup=lookup)
         with (
             self.gate.turn(appending=is_append),
             self._translated(),
@@ -212,7 +214,7 @@ class Store:
         Raises:
             Unavailable: The database does not answer, is locked by another process, or is full.
         """
-        begin = partial(self._dialect.begin_writing, kind=Kind.OWN, place=self._place, idle=idle)
+        begin = partial(self._begin, kind=Kind.OWN, idle=idle)
         with self.gate.turn(), self._translated(), self._kept[False].lent(begin) as connection:
             yield connection
             connection.rollback()

@@ -1,8 +1,21 @@
 """Rows that are easy to make, for tests of the store."""
 
-from sqlalchemy import Connection, func, insert, select
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, event, func, insert, select
 
 from router.store import Store
+
+# What is deferred to the commit: there the disk is full.
+_FULL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'the disk is full' USING ERRCODE = 'disk_full';
+END $$;
+CREATE CONSTRAINT TRIGGER refused AFTER INSERT ON event DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
 
 
 def add(connection: Connection, store: Store, name: str | None) -> None:
@@ -31,3 +44,22 @@ def file_of(store: Store) -> str:
     """The database's file."""
     assert store.engine.url.database is not None
     return store.engine.url.database
+
+
+@contextmanager
+def failing_commits(store: Store) -> Iterator[None]:
+    """Let each commit of an event fail, while the block lasts, because the disk does."""
+
+    def fail(_connection: Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    if store.engine.dialect.name == "sqlite":
+        event.listen(store.engine, "commit", fail)
+        yield
+        event.remove(store.engine, "commit", fail)
+        return
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(_FULL)
+    yield
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION refuse CASCADE")

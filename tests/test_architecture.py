@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     1: "alerts bell bodies breaker clock config conventions crew errors events files filters gate"
     " kind lane layers lending masks meters mounts options paths periodic places plugin_settings"
-    " progress reach replay_states rests room schema secrets slots threads tracing turns",
+    " progress reach replay_states rests room roundtrips schema secrets slots threads tracing"
+    " turns",
     2: "announcements audit bulk candidates chunks cloud coreapp dedicated dedupe dependents"
-    " dialects exchanges fresh_tables guard handshakes head letters listening migrate opentelemetry"
-    " outgoing outlet pages periods plugin_tables postgresql reparse_plan retry rows scripts"
-    " sources sqlite store tiling tls transports verification",
+    " dialects exchanges fresh_tables guard handshakes head letters listening lookup migrate"
+    " opentelemetry outgoing outlet pages periods plugin_tables postgresql reparse_plan retry rows"
+    " scripts sources sqlite store tiling tls transports verification",
     3: "context hookspecs log tail",
     4: "agenda backlog claims copies dead fates fence handlers intents lanes ledger parking"
     " rebuild_record replay_counts replay_lanes replay_plan replay_record replay_runs reparsing"

@@ -13,6 +13,7 @@ from router.events import Draft, Entry, Notification, shard_of
 from router.log import EventLog
 from tests.drafts import make, other, positions
 from tests.entries import NOON, append_messages
+from tests.storing import failing_commits
 
 
 def rows(log: EventLog, table: str) -> int:
@@ -172,13 +173,7 @@ def test_a_rollback_leaves_no_hole(log: EventLog, word: str) -> None:
 def test_a_failing_commit_leaves_nothing(log: EventLog) -> None:
     """What was not committed is not there, and may be appended again."""
     entry = make(b"{}", other())
-
-    def fail(_connection: Connection) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    event.listen(log.store.engine, "commit", fail)
-    with pytest.raises(sqlite3.OperationalError):
+    with failing_commits(log.store), pytest.raises((Unavailable, sqlite3.OperationalError)):
         log.append([entry])
-    event.remove(log.store.engine, "commit", fail)
     assert log.head() == 0, "no connection of the pool still holds the transaction"
     assert log.append([entry])[0].positions == (1,)

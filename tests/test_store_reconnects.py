@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from router.errors import Unavailable
 from router.kind import Kind
+from router.log import EventLog
 from router.store import Store
 from tests import databases
+from tests.entries import append_messages
 from tests.storing import count, write
 
 THREADS = 3  # connections of each kind that are open
@@ -69,3 +71,27 @@ def test_who_is_amid_a_transaction_is_told(store: Store) -> None:
         be_cut_off()
     write(store, "after")
     assert count(store) == 2
+
+
+def test_who_appends_next_does_not_notice(store: Store) -> None:
+    """Nothing of an append is done when its first message finds nobody."""
+    log = EventLog(store)
+    assert append_messages(log, "a") == [1]
+    end_sessions(store)
+    assert append_messages(log, "bc") == [2, 3]
+
+
+def test_who_is_amid_an_append_is_told_and_who_comes_next_is_served(store: Store) -> None:
+    """Also when only the commit is left: all other connections are as dead as that one."""
+    log = EventLog(store)
+    append_messages(log, "a")
+    sessions = [store]
+
+    def end(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        if "INSERT" in statement and sessions:
+            end_sessions(sessions.pop())
+
+    event.listen(store.engine, "after_cursor_execute", end)
+    with pytest.raises(Unavailable):
+        append_messages(log, "b")
+    assert append_messages(log, "c") == [2]

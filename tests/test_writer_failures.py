@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from router.errors import StoreError, Unavailable, Unreadable
 from router.events import Draft, Entry, Event, Notification, Unsplit
@@ -17,6 +17,7 @@ from router.store import Store
 from router.writer import Writer
 from tests.entries import NOON, make_entry
 from tests.loops import in_loop
+from tests.storing import failing_commits
 from tests.submitting import (
     Statements,
     bad_entry,
@@ -32,16 +33,11 @@ from tests.waiting import until
 @in_loop
 async def test_nobody_is_answered_when_the_commit_fails(log: EventLog) -> None:
     """What is known of a failed commit is nothing: each is told so, and may come again."""
-
-    def fail(_connection: Connection) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
     entries = [make_entry() for _ in range(20)]
     async with writing(Writer(log)) as writer:
-        event.listen(log.store.engine, "commit", fail)
-        results = await settle(await submit(writer, *entries))
-        assert not any(isinstance(one, Appended) for one in results)
-        event.remove(log.store.engine, "commit", fail)
+        with failing_commits(log.store):
+            results = await settle(await submit(writer, *entries))
+            assert not any(isinstance(one, Appended) for one in results)
         assert log.head() == 0
         results = await settle(await submit(writer, *entries))
     assert all(isinstance(one, Appended) for one in results)

@@ -1,6 +1,7 @@
 """A process stands still, or its connection ends, at one statement after another on PostgreSQL."""
 
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from tests.faults.worker import EFFECTS, PLAIN, make_effects, write_plugins
 
 pytestmark = pytest.mark.slow
 
-BEGIN = f"idle_in_transaction_session_timeout = {int(APPEND_IDLE * 1_000)}".encode()
-LEAST = 4  # statements that an append has, the commit among them
+BEGIN = f"idle_in_transaction_session_timeout = {int(APPEND_IDLE * 1_000)};".encode()
+LEAST = 2  # messages that an append sends: the COMMIT may be read together with the rows
 EVENTS, SUBJECTS, EVERY = 600, 30, 7
 
 
@@ -36,6 +37,8 @@ class Freezer:
         self.is_frozen = False
         self._member: Member | None = None
         self._at: int | None = 0
+        self._thawed = threading.Event()
+        self._thawed.set()
 
     def arm(self, member: Member, *, at: int | None) -> None:
         """Let ``member`` stand still when it has sent so many messages of an append, or the commit.
@@ -46,8 +49,17 @@ class Freezer:
         """
         self.is_frozen, self._member, self._at = False, member, at
 
+    def disarm(self) -> None:
+        """Let nobody stand still from now on: the next append may be sent in more messages."""
+        self._member = None
+
+    def thaw(self) -> None:
+        """Pass on what it sent before it stood still, though later than what it was armed for."""
+        self._thawed.set()
+
     def see(self, line: Line, data: bytes) -> None:
         """Count the messages of an append."""
+        self._thawed.wait()
         if BEGIN in data:
             line.statements = 0
         if line.statements is None or self._member is None:
@@ -56,6 +68,7 @@ class Freezer:
         is_commit = b"COMMIT" in data
         if is_commit if self._at is None else line.statements == self._at:
             self._member.pause()
+            self._thawed.clear()
             self.is_frozen, self._member = True, None
         if is_commit:
             line.statements = None
@@ -108,9 +121,11 @@ def test_a_receiver_that_stands_still_amid_an_append_does_not_stop_the_others(
             freezer.arm(frozen, at=at)
             posting = threads.submit(post, frozen)
             wait(lambda: freezer.is_frozen or posting.done())
+            freezer.disarm()
             if freezer.is_frozen:
                 gaps.append(max(wait(lambda: post(one) == 200) for one in others))  # noqa: B023
                 frozen.resume()
+                freezer.thaw()
             assert posting.result(SECONDS) in (200, 503)
             wait(lambda: post(frozen) == 200)
             return freezer.is_frozen
