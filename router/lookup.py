@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy.exc import NoResultFound
 
 from router.bulk import find_keys, write_find
 from router.head import LOG, select_head
@@ -55,5 +56,7 @@ class Lookup:
     def read(self, result: CursorResult[int, int, bytes | None]) -> None:
         """Take the answer to what `write` has written."""
         rows = result.all()
+        if not rows:  # as `ask` says it, of a log that is only half there
+            raise NoResultFound("the log has no head")
         self.position, self.generation, _ = rows[0]
         self.known = {key for _, _, key in rows if key is not None}

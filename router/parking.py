@@ -61,12 +61,12 @@ class Held(msgspec.Struct, frozen=True):
     Attributes:
         retries: The parked deliveries that wait for an attempt.
         blocked: Each blocked subject, and the position above which all of it is still to do.
-        dead: The positions of dead letters among those.
+        dead: Those of the blocked subjects that wait behind a dead letter of theirs.
     """
 
     retries: list[Parked]
     blocked: dict[str, int]
-    dead: set[int]
+    dead: set[str]
 
 
 class Parking:
@@ -85,8 +85,8 @@ class Parking:
         ).all()
         heads = connection.execute(select(blocked).where(*in_lane(blocked.c, lane))).all()
         dead = connection.scalars(
-            select(parked.c.position)
-            .join(blocked, blocked.c.position == parked.c.position)
+            select(parked.c.subject)
+            .join(blocked, and_(*(blocked.c[it] == parked.c[it] for it in ("position", "subject"))))
             .where(*in_lane(parked.c, lane), *in_lane(blocked.c, lane), parked.c.state == DEAD)
         )
         return Held(

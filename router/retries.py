@@ -88,13 +88,12 @@ class Retries:
 
     def resume(self, held: Held) -> None:
         """Take up what an earlier owner of the lane left parked and blocked."""
-        self._ledger.blocked.update(held.blocked)
+        self._ledger.blocked.update(blocked := held.blocked)
         self._agenda.add(*held.retries)
-        dead = held.dead if self._options.on_dead == "hold" else set()
-        held_by = dead.union(parked.position for parked in held.retries)
-        self._released += [
-            subject for subject, position in held.blocked.items() if position not in held_by
-        ]
+        waiting = {it.subject for it in held.retries if blocked.get(it.subject) == it.position}
+        if self._options.on_dead == "hold":
+            waiting |= held.dead
+        self._released += [subject for subject in blocked if subject not in waiting]
         now = self._clock.now()
         due = {parked.subject for parked in held.retries if (parked.next_at or 0) <= now}
         self._ledger.suspects |= due.union(self._released)

@@ -239,7 +239,19 @@ def test_a_dead_letter_that_holds_its_subject_is_told(
         park(parking, book.events[0], next_at=None, blocks=True),
         park(parking, book.events[1], next_at=None),
     )
-    assert load(LANE) == Held(retries=[], blocked={":ana": 1}, dead={1})
+    assert load(LANE) == Held(retries=[], blocked={":ana": 1}, dead={":ana"})
+
+
+def test_a_subject_does_not_wait_behind_the_dead_letter_of_another(
+    book: Book, parking: Parking, load: Callable[[Lane], Held]
+) -> None:
+    """As a skip leaves it: all subjects have come to the position where one has a dead letter."""
+    book.write(
+        park(parking, book.events[0], next_at=None, blocks=True),
+        park(parking, book.events[1], next_at=None, blocks=True),
+        lambda it: parking.advance(it, LANE, ":ana", 2),
+    )
+    assert load(LANE) == Held(retries=[], blocked={":ana": 2, ":ben": 2}, dead={":ben"})
 
 
 def test_runs_are_kept_apart(
@@ -296,4 +308,4 @@ def test_a_delivery_may_be_given_up_without_an_attempt(
     row = only(book.rows(store.tables.parked), state="dead", attempts=1, next_at=None)
     assert row["error"] == "nobody saw the end"
     assert len(book.rows(store.tables.attempt)) == 1
-    assert load(LANE) == Held(retries=[], blocked={":ana": 1}, dead={1})
+    assert load(LANE) == Held(retries=[], blocked={":ana": 1}, dead={":ana"})

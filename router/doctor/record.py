@@ -97,6 +97,7 @@ def examine_blocked(case: Case) -> Finding:
         parked.subscription == blocked.subscription,
         parked.run == blocked.run,
         parked.position == blocked.position,
+        parked.subject == blocked.subject,
     )
     headless = (
         select(tables.blocked)

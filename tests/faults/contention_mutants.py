@@ -14,15 +14,18 @@ WRITING = "tests/contention/test_writing.py"
 MUTANTS: Mapping[str, Mutant] = {
     "appends do not take turns": Mutant(
         f"{WRITING}::test_appends_take_turns",
-        [Change("head.py", "return query.with_for_update()", "return query")],
+        [
+            Change("head.py", "return query.with_for_update()", "return query"),
+            Change("lookup.py", "{where} FOR UPDATE;", "{where};"),
+        ],
     ),
     "two may steer at a time": Mutant(
         f"{WRITING}::test_one_steers_at_a_time",
         [
             Change(
                 "postgresql.py",
-                '_tell(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")',
-                '_tell(connection, "SELECT 1")',
+                'execute_all(connection, f"SELECT pg_advisory_xact_lock({LOCKS}, {place})")',
+                'execute_all(connection, "SELECT 1")',
             )
         ],
     ),

@@ -32,6 +32,7 @@ class Course:
         self.is_paused = False
         self._limit = limit
         self._limits: dict[int, int] = {}  # of what was redriven
+        self._failed: dict[int, int] = {}  # attempts that each event has had
         self._is_ordered = is_ordered
         self._settled: set[int] = set()
         self._retries: set[tuple[int, int]] = set()
@@ -89,6 +90,7 @@ class Course:
 
     def fail(self, event: Event, attempt: int, *, is_rejected: bool) -> None:
         """Note that a call fails."""
+        self._failed[event.position] = attempt
         if is_rejected:
             self.rejected.add(event.position)
         if is_rejected or attempt >= self.limit_of(event.position):
@@ -105,6 +107,17 @@ class Course:
         self.require(goes_on, f"went back: {position}")
         self._last[event.subject] = position
         if position not in seen:
-            is_next = all(one < position and one in self.over for one in seen)
+            is_next = all(
+                one < position and (one in self.over or (is_again and self._may_be_spent(one)))
+                for one in seen
+            )
             self.require(is_next, f"before its turn: {position}")
             seen.append(position)
+
+    def _may_be_spent(self, position: int) -> bool:
+        """Whether an event may have been given up in this life.
+
+        The last attempt counts once it is on record, before it is made. Where the answer to that
+        commit was lost, nobody knows whether it was made.
+        """
+        return self._failed.get(position, 0) + 1 >= self.limit_of(position)
