@@ -38,6 +38,7 @@ class Call:
         began: When, in seconds of a clock that only goes forward.
         task: In which it runs, for whoever is to cancel it.
         is_late: Whether it was cancelled since its time was over.
+        is_over: Whether it has ended.
         error: What it has raised; None where nothing.
     """
 
@@ -155,7 +156,7 @@ class Deadlines:
         self._watch(call)
         try:
             await call.end()
-            if call.task.cancelling():  # by the handler, which then waited for nothing any more
+            if is_cancelled(call.task):  # by the handler, which then waited for nothing any more
                 await asyncio.sleep(0)
         except asyncio.CancelledError as error:
             call.error = call.error or error
@@ -178,6 +179,14 @@ class Deadlines:
             del self._ends[call]
             call.is_late = True
             call.task.cancel()
+
+
+def is_cancelled(task: asyncio.Task[None]) -> bool:
+    """Whether somebody has cancelled ``task``, though it may not have heard of that.
+
+    Until Python 3.13 one that is cancelled and then "uncancelled" hears of it all the same.
+    """
+    return task.cancelling() > 0 or getattr(task, "_must_cancel", False)
 
 
 async def catch(

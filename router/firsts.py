@@ -74,8 +74,9 @@ class Firsts:
 
     def accept_all(self, events: Sequence[Event]) -> None:
         """Note that the first attempts at ``events``, none of which is behind, have succeeded."""
-        self._ledger.accept(events)
-        self._verdicts.accept(len(events))
+        if events:
+            self._ledger.accept(events)
+            self._verdicts.accept(len(events))
 
     async def deliver_together(
         self, events: Sequence[Event], *, is_behind: bool = False

@@ -143,8 +143,10 @@ class PlainQueue:
     def _put(self, ended: Ended) -> None:
         """Put down what has come of a call, and tell the loop, unless it looks soon by itself."""
         self._ended.append(ended)
-        # With nothing left to begin, nobody may come by here for as long as a call takes.
-        if self._is_told or (self._ready and self._gathering is not None):
+        # With nothing left to begin, nobody may come by here for as long as a call takes; and the
+        # breaker is to hear of a failure before much else is tried.
+        may_wait = self._ready and self._gathering is not None and ended[2] is None
+        if self._is_told or may_wait:
             return
         self._is_told = True
         with suppress(RuntimeError):  # the loop was closed before the handler returned
@@ -171,8 +173,7 @@ class PlainQueue:
                     self._slots.finish(partial(self._keep, line, event, failed))
                 else:
                     left.append(line)
-        if done:
-            self._firsts.accept_all(done)
+        self._firsts.accept_all(done)
         self._go_on(left)
         self._on_change()
         return count

@@ -54,10 +54,6 @@ class Progress:
             del self._pending[one]
         self.take((), reached=position)
 
-    def is_pending(self, position: int) -> bool:
-        """Whether ``position`` is taken and not settled."""
-        return position in self._pending
-
     def has_pending(self, first: int, last: int) -> bool:
         """Whether any position from ``first`` to ``last`` is taken and not settled."""
         pending = self._pending

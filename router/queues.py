@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol, cast
@@ -19,7 +19,7 @@ from router.firsts import Firsts
 from router.ledger import Ledger
 from router.slots import Slots
 
-TURN = 0.002  # seconds of calls in a row, before the loop sees to what else there is
+TURN = 0.0005  # seconds of calls in a row, before the loop sees to what else there is
 LEAST, MOST = 8, 500  # events that a transaction is offered
 
 
@@ -58,11 +58,15 @@ class Line(msgspec.Struct, eq=False, gc=False):
     is_probe: bool = False
 
 
+Waiting = tuple[Line, Event, Call | None]  # there is no call yet where its turn is waited for
+
+
 class AsyncQueue:
     """The queue of a plugin with async handlers: a call after the other for each subject.
 
     One task makes call after call, for as long as handlers return without waiting for anything. A
-    call that waits keeps the task to itself, and another one goes on with the rest.
+    call that waits keeps the task to itself, and others go on with the rest, more of them the more
+    calls wait.
 
     Args:
         slots: Where the calls find their place.
@@ -88,7 +92,7 @@ class AsyncQueue:
         self._lines: dict[str, Line] = {}
         self._ready: deque[Line] = deque()
         self._halted: list[Line] = []
-        self._is_running = False
+        self._running = 0  # tasks that make calls
 
     @property
     def is_empty(self) -> bool:
@@ -127,30 +131,34 @@ class AsyncQueue:
         is_halted = self._breaker.is_open and not line.is_probe
         (self._halted if is_halted else self._ready).append(line)
 
-    def _begin(self) -> None:
-        if self._ready and not self._is_running:
-            self._is_running = True
+    def _begin(self, most: int = 1) -> None:
+        """Let up to ``most`` tasks make calls."""
+        while self._running < min(most, len(self._ready)):
+            self._running += 1
             self._slots.add(self._run)
 
     async def _run(self) -> None:
         """Make calls; the first that waits is the last one here."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
         done: list[Event] = []
+        waiting = self._call(task, done)
+        self._running -= 1
         try:
-            rest = self._call(task, done)
-        finally:
-            if done:
-                self._firsts.accept_all(done)
-        self._is_running = False
-        self._begin()  # another task goes on, behind what waits for a slot
-        if rest is not None:
-            await rest
+            self._firsts.accept_all(done)
+        except Exception:
+            if waiting is not None and waiting[2] is not None:
+                self._attempts.give_back(waiting[0].key)  # the lane's next owner needs it
+            raise
+        if waiting is None:
+            self._begin()  # behind what waits for a slot
+            return
+        self._begin(2 * self._running + 2)  # the next ones may wait, too: soon all have begun
+        line, event, call = waiting
+        await (self._deliver(line, event) if call is None else self._wait(line, call))
 
-    def _call(
-        self, task: asyncio.Task[None], done: list[Event]
-    ) -> Coroutine[None, None, None] | None:
-        """Make calls, and note what is ``done``; what is left to be done in this task."""
-        attempts, end = self._attempts, self._monotonic() + TURN
+    def _call(self, task: asyncio.Task[None], done: list[Event]) -> Waiting | None:
+        """Make calls, and note what is ``done``; what is left to wait for in this task."""
+        attempts, end = self._attempts, self._monotonic() + TURN / self._running
         while self._ready and not self._slots.is_closed:
             line = self._ready.popleft()
             if self._breaker.is_open and not line.is_probe:  # it was not when the line came here
@@ -159,16 +167,20 @@ class AsyncQueue:
             line.is_probe = False
             event = line.events.pop(0)
             if not attempts.try_take(event, line.key):
-                return self._deliver(line, event)
-            found = attempts.caller.begin(attempts.tell(event), task=task)
+                return line, event, None
+            found: Call | Failed | None = None
+            try:
+                found = attempts.caller.begin(attempts.tell(event), task=task)
+            finally:
+                if not isinstance(found, Call):
+                    attempts.give_back(line.key)
             if isinstance(found, Call):
-                return self._wait(line, found)
-            attempts.give_back(line.key)
+                return line, event, found
             if found is not None:
                 self._slots.finish(partial(self._keep, line, event, found))
-            else:
-                done.append(event)
-                self._go_on(line)
+                break  # the breaker is to hear of it before much else is tried
+            done.append(event)
+            self._go_on(line)
             if self._monotonic() >= end:
                 break
         return None
@@ -181,8 +193,10 @@ class AsyncQueue:
     async def _wait(self, line: Line, call: Call) -> None:
         """Wait for the end of ``call``, which has begun in this task."""
         self._slots.lend(call.task)
-        failed = await self._attempts.caller.wait(call)
-        self._attempts.give_back(line.key)
+        try:
+            failed = await self._attempts.caller.wait(call)
+        finally:
+            self._attempts.give_back(line.key)
         if self._slots.is_cut:
             return  # it stays unsettled: the next owner takes it up
         if failed is not None:

@@ -284,9 +284,9 @@ class Store:
 
 def _shorten(error: DBAPIError) -> None:
     """Leave out the driver's details, below its first line: they quote what was to be stored."""
-    for one in (error, error.orig):
-        if one is not None and one.args:
-            one.args = (*str(one.args[0]).splitlines()[:1], *one.args[1:])
+    error.statement = (error.statement or "")[:300]  # of a long one the values, too
+    for one in filter(None, (error, error.orig)):
+        one.args = (*str(*one.args[:1]).splitlines()[:1], *one.args[1:])
 
 
 def _open(database: str, *, create: bool) -> Engine:

@@ -11,7 +11,7 @@ from typing import NoReturn, cast
 import msgspec
 from sqlalchemy import Connection, MetaData
 
-from router.calls import Call, Deadlines
+from router.calls import Call, Deadlines, is_cancelled
 from router.context import AsyncContext, Context
 from router.crew import Crew
 from router.errors import Unavailable
@@ -235,7 +235,7 @@ class Caller:
         """
         call = self._make_call(event, attempt=1)
         call.task = task
-        if not call.begin() or task.cancelling():
+        if not call.begin() or is_cancelled(task):
             return call
         if call.error is not None:
             return self._conclude(call)

@@ -105,7 +105,7 @@ class Workshop:
     def pending(self) -> list[int]:
         """The positions that are taken and not settled."""
         progress = self.ledger.progress
-        return [one for one in range(1, progress.cursor + 1) if progress.is_pending(one)]
+        return [one for one in range(1, progress.cursor + 1) if progress.has_pending(one, one)]
 
     def parked(self) -> dict[int, ParkedRow]:
         """Return the parked deliveries on record."""
