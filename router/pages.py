@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, select
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.events import Event, Notification, Replaying, from_micros
@@ -136,7 +135,7 @@ def _fetch(
     For columns of which the drivers that the log uses make Python's own numbers, texts and bytes.
     """
     with connection.execute(query, limits) as result:
-        return list(cast("DBAPICursor", result.cursor).fetchall())
+        return list(result.cursor.fetchall())
 
 
 def _fit(ids: Sequence[int], sizes: dict[int, int], *, max_bytes: int) -> list[int]:
