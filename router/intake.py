@@ -137,8 +137,7 @@ class Intake:
             rest = set(taken)
             fresh = [event for event in fresh if event.position in rest]
         if blocked := self._ledger.blocked:
-            behind = [event for event in fresh if event.subject in blocked]
-            self._ledger.progress.settle_all([event.position for event in behind])  # on record
+            self._ledger.settle_all([event for event in fresh if event.subject in blocked])
             fresh = [event for event in fresh if event.subject not in blocked]
         self._keep_sizes(fresh)
         return fresh

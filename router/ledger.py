@@ -123,11 +123,14 @@ class Ledger:
         """Note that ``position`` needs nothing more here."""
         self.progress.settle(position)
 
+    def settle_all(self, events: Sequence[Event]) -> None:
+        """Note that ``events`` need nothing more here, as what waits on record."""
+        self.progress.settle_all([event.position for event in events])
+
     def accept(self, events: Sequence[Event]) -> None:
         """Note that ``events`` were handled, and need nothing more."""
-        self.progress.settle_all([event.position for event in events])
-        for type_, number in Counter([event.type for event in events]).items():
-            self._counts[type_, "done"] += number
+        self.settle_all(events)
+        self._counts.update([(event.type, "done") for event in events])
 
     def count(self, counts: Iterable[Count]) -> None:
         """Count deliveries."""

@@ -12,7 +12,7 @@ from router.events import Event
 from router.failures import Failed
 from router.firsts import Firsts
 from router.ledger import Ledger
-from router.queues import Line, settle_all
+from router.queues import Line
 from router.slots import Slots
 
 GATHER = 0.002  # seconds in which the loop is not told of each call that has ended
@@ -188,6 +188,6 @@ class PlainQueue:
 
     async def _keep(self, line: Line, event: Event, failed: Failed) -> None:
         if await self._firsts.keep(event, failed):
-            settle_all(line.events, self._ledger)
+            self._ledger.settle_all(line.events)
             line.events.clear()
         self._go_on((line,))

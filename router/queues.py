@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol, cast
@@ -212,7 +212,7 @@ class AsyncQueue:
 
     def _go_on(self, line: Line, *, must_wait: bool = False) -> None:
         if must_wait:
-            settle_all(line.events, self._ledger)
+            self._ledger.settle_all(line.events)
             line.events.clear()
         if line.events:
             self._line_up(line)
@@ -283,10 +283,5 @@ class BatchQueue:
     def _settle_blocked(self) -> None:
         """Put those aside that wait, on record, behind a failed one of their subject."""
         blocked = self._ledger.blocked
-        settle_all([event for event in self._line if event.subject in blocked], self._ledger)
+        self._ledger.settle_all([event for event in self._line if event.subject in blocked])
         self._line = deque(event for event in self._line if event.subject not in blocked)
-
-
-def settle_all(events: Iterable[Event], ledger: Ledger) -> None:
-    """Settle what waits, on record, behind a failed event of its subject."""
-    ledger.progress.settle_all([event.position for event in events])
