@@ -25,6 +25,7 @@ from router.host import Host
 from router.log import EventLog
 from router.meters import Registry
 from router.outbox import AppendOptions, Outbox
+from router.outlet import make_outlet
 from router.receiver import NOT_HERE, Receiver, make_application
 from router.reparsing import Reparsing
 from router.replay import Replays
@@ -87,7 +88,7 @@ class Router:
     ) -> None:
         self.host = assembly.make_host(plugins, own=make_tables(schema=schema, prefix=table_prefix))
         self._subscriptions = assembly.make_subscriptions(self.host, subscriptions or {})
-        self._outlet = assembly.make_outlet(http_allow, clock=lambda: self._store.now() / 1_000_000)
+        self._outlet = make_outlet(http_allow, clock=lambda: self._store.now() / 1_000_000)
         self._clock = clock
         seconds = None if clock is None else clock.seconds
         self._store = Store(
@@ -208,10 +209,8 @@ class Router:
         Served by itself it starts and stops the router. Mounted, it does not, since the lifespan of
         a mounted application never runs: pass `lifespan` to the outer one.
         """
-        routes, tracing = self.host.routes(), self.log.tracing
-        return make_application(
-            self._receiver, lifespan=self.lifespan, routes=routes, tracing=tracing
-        )
+        receiver, routes, tracing = self._receiver, self.host.routes(), self.log.tracing
+        return make_application(receiver, lifespan=self.lifespan, routes=routes, tracing=tracing)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -286,8 +285,9 @@ class Router:
 
     async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
         stack.enter_context(standstill.watching(self._subscriptions))
-        self._dispatcher = assembly.make_dispatcher(
-            self.host, self._subscriptions, log=self.log, clock=self._clock, outlet=self._outlet
+        log, clock, told = self.log, self._clock, lifecycle.make_listeners(self.host.running())
+        self._dispatcher = Dispatcher(
+            self._subscriptions, log=log, clock=clock, outlet=self._outlet, listeners=told
         )
         stack.push_async_callback(self.drain)
         await self._dispatcher.start()

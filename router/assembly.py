@@ -2,24 +2,17 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from types import ModuleType
 from typing import TypedDict, cast
 
-from router import lifecycle
-from router.clock import Clock
 from router.config import Config
-from router.dispatcher import Dispatcher
 from router.errors import ConfigError, RouterError, UnknownName
-from router.guard import Guard
 from router.host import Host
 from router.log import EventLog
 from router.meters import Registry
 from router.options import explain_unknown, merge_options
-from router.outlet import Outlet
-from router.reach import make_reach
 from router.schema import Tables
 from router.secrets import Secret
 from router.sources import Source
@@ -43,23 +36,6 @@ def make_host(plugins: Sequence[object] | Host, *, own: Tables) -> Host:
         return Host.load(plugins=plugins, entry_points=(), own=own)
     plugins.require_apart(own)
     return plugins
-
-
-def make_outlet(allow: Sequence[str], *, clock: Callable[[], float]) -> Outlet:
-    """Return where the HTTP requests of handlers leave, and only for addresses they may reach.
-
-    Args:
-        allow: Networks and hosts besides the public ones.
-        clock: Seconds since 1970.
-
-    Raises:
-        ConfigError: Something in ``allow`` is neither a network nor a host.
-    """
-    try:
-        guard = Guard(make_reach(allow))
-    except ValueError as error:
-        raise ConfigError(f"http_allow must be {error}") from error
-    return Outlet(guard, clock=clock)
 
 
 def make_sources(config: Config, host: Host) -> list[Source]:
@@ -159,24 +135,6 @@ def find_subscription(subscriptions: Iterable[Subscription], name: str) -> Subsc
         if one.name == name:
             return one
     raise UnknownName(f"this router has no plugin {name!r} that handles events")
-
-
-def make_dispatcher(
-    host: Host,
-    subscriptions: Sequence[Subscription],
-    *,
-    log: EventLog,
-    clock: Clock | None,
-    outlet: Outlet,
-) -> Dispatcher:
-    """Return what delivers to ``subscriptions``, and tells the plugins of ``host`` of alerts."""
-    return Dispatcher(
-        subscriptions,
-        log=log,
-        clock=clock,
-        outlet=outlet,
-        listeners=[partial(lifecycle.alert, [plugin]) for plugin in host.running()],
-    )
 
 
 def exposing(log: EventLog, registry: Registry | None) -> AbstractContextManager[None]:

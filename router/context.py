@@ -2,15 +2,18 @@
 
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx2
 import msgspec
 
 from router.errors import RouterError
-from router.exchanges import Exchange
 from router.log import EventLog
-from router.outlet import Outlet
+
+if TYPE_CHECKING:  # every command would load the HTTP client, and few need it
+    import httpx2
+
+    from router.exchanges import Exchange
+    from router.outlet import Outlet
 
 
 class Context(msgspec.Struct, frozen=True, dict=True):
@@ -32,11 +35,11 @@ class Context(msgspec.Struct, frozen=True, dict=True):
     subscription: str
     log: EventLog
     settings: Any = None
-    outlet: Outlet | None = None
-    exchanges: list[Exchange] = []
+    outlet: "Outlet | None" = None
+    exchanges: "list[Exchange]" = []
 
     @cached_property
-    def http(self) -> httpx2.Client:
+    def http(self) -> "httpx2.Client":
         """A client for this call. An ``async def`` gets an `httpx2.AsyncClient`: `AsyncContext`.
 
         Redirections are not followed unless a request asks for it. Only public addresses can be
@@ -51,14 +54,14 @@ class AsyncContext(Context, frozen=True):
     """What an ``async def`` may know and call out with."""
 
     @cached_property
-    def http(self) -> httpx2.AsyncClient:  # type: ignore[override]  # the same but for `await`
+    def http(self) -> "httpx2.AsyncClient":  # type: ignore[override]  # the same but for `await`
         """A client for this call, to be awaited: ``await context.http.post(url, json=…)``."""
         outlet = _require(self.outlet)
         deadline = self.deadline.timestamp()
         return outlet.open_async(self.exchanges, name=self.subscription, deadline=deadline)
 
 
-def _require(outlet: Outlet | None) -> Outlet:
+def _require(outlet: "Outlet | None") -> "Outlet":
     if outlet is None:
         raise RouterError("this context was made by hand: give it an outlet to ask anybody")
     return outlet

@@ -1,20 +1,22 @@
 """What a plugin says about itself when it is loaded: options, settings, additions; all checked."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import click
 import msgspec
 from sqlalchemy import MetaData
-from starlette.routing import BaseRoute
 
 from router.errors import PluginError
-from router.extensions import check_commands, check_routes
 from router.handlers import Implementation
 from router.loading import explain
 from router.options import merge_options
 from router.plugin_settings import Given
 from router.sources import Adapter, version_of
+
+if TYPE_CHECKING:  # few processes serve: see `_read_routes`
+    from starlette.routing import BaseRoute
 
 Hooks = Mapping[str, Implementation]
 
@@ -44,7 +46,7 @@ class Declarations(msgspec.Struct, frozen=True, eq=False):
     adapters: Mapping[str, Adapter]
     settings: object
     tables: MetaData | None
-    routes: Sequence[BaseRoute] = ()
+    routes: "Sequence[BaseRoute]" = ()
     commands: Mapping[str, click.Command] = {}
 
 
@@ -69,13 +71,21 @@ def read_declarations(name: str, hooks: Hooks, given: Given, *, is_enabled: bool
         adapters=_read_adapters(name, hooks),
         settings=_read_settings(name, hooks, given) if is_enabled else None,
         tables=cast("MetaData | None", ask(name, hooks, "tables")) if is_enabled else None,
-        routes=check_routes(name, _list(name, hooks, "routes")) if is_enabled else (),
+        routes=_read_routes(name, hooks) if is_enabled else (),
         commands=check_commands(name, _list(name, hooks, "commands")) if is_enabled else {},
     )
 
 
 def _read_settings(name: str, hooks: Hooks, given: Given) -> object:
     return given.read(cast("type | None", ask(name, hooks, "settings")))
+
+
+def _read_routes(name: str, hooks: Hooks) -> "Sequence[BaseRoute]":
+    found = _list(name, hooks, "routes")
+    if not found:
+        return ()
+    checked = import_module("router.routes").check_routes(name, found)  # loads what serves them
+    return cast("Sequence[BaseRoute]", checked)
 
 
 def _list(name: str, hooks: Hooks, hook: str) -> Sequence[object]:
@@ -113,3 +123,20 @@ def _read_adapters(name: str, hooks: Hooks) -> dict[str, Adapter]:
             reason = f"the version of the adapter {key!r} must be a whole number"
             raise PluginError(name, f"{reason}, not {version!r}")
     return dict(adapters)
+
+
+def check_commands(plugin: str, commands: Sequence[object]) -> dict[str, click.Command]:
+    """Return the ``commands`` of a plugin by name.
+
+    Raises:
+        PluginError: One is no command of click, or has no name, or two have the same.
+    """
+    found: dict[str, click.Command] = {}
+    for command in commands:
+        if not isinstance(command, click.Command) or not command.name:
+            reason = "commands() must return commands of click, each with a name"
+            raise PluginError(plugin, f"{reason}: {command!r} is none")
+        if command.name in found:
+            raise PluginError(plugin, f"two of its commands are called {command.name!r}")
+        found[command.name] = command
+    return found

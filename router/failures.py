@@ -2,13 +2,16 @@
 
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.exchanges import Exchange
 from router.masks import mask_text
 from router.parking import Failure
 from router.retry import Reject, Retry
+
+if TYPE_CHECKING:  # see `router.context`
+    from router.exchanges import Exchange
 
 MAX_ERROR = 2_000  # characters of an error that are kept
 MAX_TRACEBACK = 20_000
@@ -31,7 +34,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 def make_failed(
-    error: BaseException, *, started: float, ended: float, exchanges: Sequence[Exchange] = ()
+    error: BaseException, *, started: float, ended: float, exchanges: "Sequence[Exchange]" = ()
 ) -> Failed:
     """Return what a call leaves behind that ended with ``error``.
 
@@ -77,7 +80,7 @@ def _describe(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _trace(error: BaseException, exchanges: Sequence[Exchange]) -> str:
+def _trace(error: BaseException, exchanges: "Sequence[Exchange]") -> str:
     """Return where ``error`` came from, and what had been asked before."""
     parts = [mask_text("".join(traceback.format_exception(error)))]
     if exchanges:

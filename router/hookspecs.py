@@ -5,16 +5,18 @@ A hook implementation is a function of a module, or a method of an object, that 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, overload
 
 import click
 import pluggy
 from sqlalchemy import Connection, MetaData
-from starlette.routing import BaseRoute
 
 from router.context import Context
 from router.events import Event
 from router.sources import Adapter
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 PROJECT = "router"  # pluggy's name for the set of hooks, and the group of entry points
 
@@ -160,7 +162,7 @@ def sources() -> Mapping[str, Adapter]:  # type: ignore[empty-body]
 
 
 @hookspec
-def routes() -> Sequence[BaseRoute]:  # type: ignore[empty-body]
+def routes() -> "Sequence[BaseRoute]":  # type: ignore[empty-body]
     """Return routes of Starlette that the router's application serves at ``/plugins/NAME/``.
 
     NAME is the plugin's. They are as public as the webhooks: whatever proves who asks is the

@@ -8,11 +8,11 @@ from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import msgspec
 import pluggy
 from sqlalchemy import MetaData
-from starlette.routing import BaseRoute
 
 from router import hookspecs, plugin_tables
 from router.declarations import Declarations, read_declarations
@@ -33,6 +33,9 @@ from router.plugin_settings import PluginSettings
 from router.schema import Tables, make_tables
 from router.sources import Adapter
 from router.threads import Threads
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 Configured = Mapping[str, Mapping[str, object]]
 
@@ -240,7 +243,7 @@ class Host:
             if plugin.declared.tables is not None and plugin.declared.tables.tables
         }
 
-    def routes(self) -> dict[str, Sequence[BaseRoute]]:
+    def routes(self) -> "dict[str, Sequence[BaseRoute]]":
         """Return the routes of the plugins that run and have some, by the plugin's name."""
         return {one.name: one.declared.routes for one in self.running() if one.declared.routes}
 

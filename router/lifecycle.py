@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from router.alerts import Tell
 from router.errors import PluginError
 from router.host import Plugin
 from router.loading import explain, place_of
@@ -36,6 +38,11 @@ async def stop(plugins: Sequence[Plugin]) -> None:
             await plugin.call("on_stop")
         except (Exception, SystemExit) as error:
             _log_failure(plugin, "on_stop", error)
+
+
+def make_listeners(plugins: Sequence[Plugin]) -> list[Tell]:
+    """Return what tells each of ``plugins`` of alerts."""
+    return [partial(alert, [plugin]) for plugin in plugins]
 
 
 async def alert(

@@ -4,15 +4,15 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import httpcore2
 import httpx2
 
-from router.errors import RouterError
+from router.errors import ConfigError, RouterError
 from router.exchanges import AsyncNoted, Book, Exchange, Noted
 from router.guard import Guard
-from router.reach import Reach
+from router.reach import Reach, make_reach
 from router.threads import Threads
 from router.transports import AsyncSending, Recording, Sending
 
@@ -116,3 +116,20 @@ class Outlet:
     def _require_open(self) -> None:
         if self._is_closed:
             raise RouterError("the router has stopped: handlers can ask nobody any more")
+
+
+def make_outlet(allow: Sequence[str], *, clock: Callable[[], float]) -> Outlet:
+    """Return an outlet to the public addresses and a few more.
+
+    Args:
+        allow: Networks and hosts besides the public ones.
+        clock: Seconds since 1970.
+
+    Raises:
+        ConfigError: Something in ``allow`` is neither a network nor a host.
+    """
+    try:
+        guard = Guard(make_reach(allow))
+    except ValueError as error:
+        raise ConfigError(f"http_allow must be {error}") from error
+    return Outlet(guard, clock=clock)

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from router.errors import RouterError, StoreError, Unavailable, Unreadable, Unverified, trace
 from router.events import Draft, Entry, Notification, Unsplit
-from router.extensions import make_mounts
 from router.meters import Meters
 from router.mounts import path_of, with_whole_path
 from router.problems import ERROR_HANDLERS, TooLarge, find_reason, make_problem
+from router.routes import make_mounts
 from router.rows import Appended
 from router.sources import Request, Source
 from router.traced import trace_webhooks

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import msgspec
 from sqlalchemy import Connection, MetaData
@@ -22,9 +22,11 @@ from router.hookspecs import ReplayPolicy
 from router.lending import SAVEPOINT, Lent
 from router.log import EventLog
 from router.options import Options
-from router.outlet import Outlet
 from router.retry import Reject
 from router.turns import Places
+
+if TYPE_CHECKING:  # see `router.context`
+    from router.outlet import Outlet
 
 NO_CONTEXT = cast("Context", None)  # for handlers that do not ask: it costs as much as their call
 
@@ -110,7 +112,7 @@ class Caller:
         monotonic: Callable[[], float] = time.monotonic,
         concurrency: int | None = None,
         rename: Callable[[str], str] | None = None,
-        outlet: Outlet | None = None,
+        outlet: "Outlet | None" = None,
     ) -> None:
         options = subscription.options
         self.subscription = subscription

@@ -24,8 +24,8 @@ FLOORS = {
     4: "agenda backlog claims copies dead fates fence handlers intents lanes ledger parking"
     " rebuild_record replay_counts replay_lanes replay_plan replay_record replay_runs reparsing"
     " rest retention roster shares status stored unowned wakeups waves writer",
-    5: "appending backups calls control declarations doctor extensions failures faults host"
-    " lifecycle loading problems prometheus receiver standstill subscriptions traced uploads",
+    5: "appending backups calls control declarations doctor failures faults host lifecycle"
+    " loading problems prometheus receiver routes standstill subscriptions traced uploads",
     6: "assembly attempts batches deliveries delivery dispatcher firsts intake lines opening queues"
     " neighbours outbox rebuilds replay replay_handle retries shadow verdicts watch",
     7: "app",

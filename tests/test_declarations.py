@@ -1,13 +1,14 @@
 """Tests of `router.declarations`: what a plugin says about itself is checked before it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import click
 import msgspec
 import pytest
 from sqlalchemy import MetaData
 
-from router.declarations import Declarations, read_declarations
+from router.declarations import Declarations, check_commands, read_declarations
 from router.errors import ConfigError, PluginError
 from router.handlers import make_implementation
 from router.plugin_settings import Given
@@ -153,3 +154,17 @@ def test_wrong_answers_are_refused(hook: str, answer: object, reason: str) -> No
     with pytest.raises(PluginError) as caught:
         read(**{hook: answer})  # type: ignore[arg-type]  # none of them is is_enabled
     assert caught.value.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("commands", "reason"),
+    [
+        ([print], "must return commands of click"),
+        ([click.Command(None)], "each with a name"),
+        ([click.Command("a"), click.Command("a")], "two of its commands are called 'a'"),
+    ],
+)
+def test_commands_that_cannot_be_run_are_refused(commands: Sequence[object], reason: str) -> None:
+    """What is no command, and what would hide another, is an error that names the plugin."""
+    with pytest.raises(PluginError, match=reason):
+        check_commands("crm", commands)

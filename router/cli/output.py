@@ -4,12 +4,10 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from importlib import import_module
 
 import click
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from router import bodies
 from router.events import as_rfc3339
@@ -46,7 +44,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     if not cells:
         return
     if is_terminal():
-        _print_rich(columns, cells)
+        import_module("router.cli.tables").print_table(columns, cells)  # few starts need it
     else:
         print_text("\n".join(_align([[name.upper() for name in columns], *cells])))
 
@@ -113,13 +111,6 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    Console(highlight=False).print(table)
 
 
 def _write(data: bytes, *, flush: bool) -> None:

@@ -37,7 +37,8 @@ def test_the_version_is_told(run: Run) -> None:
 def test_a_command_loads_what_it_needs(environ: dict[str, str]) -> None:
     """Neither other commands nor what upgrades a database keep a start waiting."""
     code = "import sys; from router.cli import main; sys.argv[1:] = {words}\ntry: main()\n"
-    code += "finally: print(*{{'alembic', 'uvicorn', 'router.cli.demo'}} & {{*sys.modules}})"
+    code += "finally: print(*{{'alembic', 'rich.console', 'starlette', 'uvicorn', 'httpx2'}}"
+    code += " & {{*sys.modules}})"
 
     def loaded(*words: str) -> list[str]:
         script = [sys.executable, "-c", code.format(words=[*words])]
@@ -45,8 +46,9 @@ def test_a_command_loads_what_it_needs(environ: dict[str, str]) -> None:
         return sorted(done.stdout.splitlines()[-1].split())
 
     assert loaded("events", "list", "--json") == []
-    assert loaded("db", "upgrade") == ["alembic"]
-    assert loaded("demo", "--help") == ["router.cli.demo", "uvicorn"]
+    assert loaded("--version") == []
+    assert "alembic" in loaded("db", "upgrade")
+    assert "uvicorn" in loaded("demo", "--help")
 
 
 def test_help_lists_the_commands(run: Run) -> None:

@@ -1,8 +1,7 @@
-"""Tests of `router.extensions`: plugins serve pages beside the webhooks and add commands."""
+"""Tests of `router.routes`: plugins serve pages beside the webhooks."""
 
 from collections.abc import Sequence
 
-import click
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from router import Router, hookimpl
 from router.errors import PluginError
-from router.extensions import check_commands, check_routes
+from router.routes import check_routes
 from tests.loops import in_loop
 from tests.posting import ask
 
@@ -175,17 +174,3 @@ def test_a_name_that_fits_no_url_serves_nothing(name: str) -> None:
     assert check_routes(name, []) == ()
     with pytest.raises(PluginError, match="cannot be part of a URL"):
         check_routes(name, [Route("/", answer)])
-
-
-@pytest.mark.parametrize(
-    ("commands", "reason"),
-    [
-        ([answer], "must return commands of click"),
-        ([click.Command(None)], "each with a name"),
-        ([click.Command("a"), click.Command("a")], "two of its commands are called 'a'"),
-    ],
-)
-def test_commands_that_cannot_be_run_are_refused(commands: Sequence[object], reason: str) -> None:
-    """What is no command, and what would hide another, is an error that names the plugin."""
-    with pytest.raises(PluginError, match=reason):
-        check_commands("crm", commands)

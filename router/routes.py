@@ -1,9 +1,8 @@
-"""What a plugin adds to the router's faces: routes beside the webhooks, commands beside ours."""
+"""The pages that plugins serve beside the webhooks, each plugin's below a path of its own."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import click
 from starlette.routing import BaseRoute, Mount
 from starlette.routing import Router as Routes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,23 +45,6 @@ def _collide(one: BaseRoute, other: BaseRoute) -> bool:
         return False
     methods, others = (getattr(route, "methods", None) for route in (one, other))
     return methods is None or others is None or bool(methods & others)
-
-
-def check_commands(plugin: str, commands: Sequence[object]) -> dict[str, click.Command]:
-    """Return the ``commands`` of a plugin by name.
-
-    Raises:
-        PluginError: One is no command of click, or has no name, or two have the same.
-    """
-    found: dict[str, click.Command] = {}
-    for command in commands:
-        if not isinstance(command, click.Command) or not command.name:
-            reason = "commands() must return commands of click, each with a name"
-            raise PluginError(plugin, f"{reason}: {command!r} is none")
-        if command.name in found:
-            raise PluginError(plugin, f"two of its commands are called {command.name!r}")
-        found[command.name] = command
-    return found
 
 
 def make_mounts(
