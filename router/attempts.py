@@ -81,11 +81,8 @@ class Attempts:
         """
         key = self.key(event)
         with ExitStack() as stack:
-            if self._room is not None:
-                await self._wait(self._room.take())
-                stack.callback(self._room.give_back)
-            await self.wait_for_turn(key)
-            stack.callback(self.turns.give_back, key)
+            await self._take(key)
+            stack.callback(self.give_back, key)
             await self._begin(begin)
             give_back = stack.pop_all().close
         return await self.caller.call(self.tell(event), attempt=number, on_return=give_back)
@@ -107,7 +104,7 @@ class Attempts:
         return False
 
     def give_back(self, key: str) -> None:
-        """Give back what `try_take` has taken."""
+        """Give back what was taken for a call."""
         self.turns.give_back(key)
         if self._room is not None:
             self._room.give_back()
@@ -159,6 +156,17 @@ class Attempts:
         is_first = self._replaying is None
         await self._wait(self.pace.keep(first=is_first))
         await self._wait(self.turns.take(key, first=is_first))
+
+    async def _take(self, key: str) -> None:
+        """Wait for all that a call needs; whoever waits for the one has none of the other."""
+        await self.wait_for_turn(key)
+        while self._room is not None and not self._room.try_take():
+            self.turns.give_back(key)
+            await self._wait(self._room.take())
+            if self.turns.try_take(key):
+                return
+            self._room.give_back()
+            await self._wait(self.turns.take(key, first=False))
 
     async def _wait(self, awaited: Coroutine[None, None, object]) -> None:
         """Wait for something until these attempts are stopped."""

@@ -28,7 +28,8 @@ def render() -> str:
 
 
 def _describe(node: ast.FunctionDef) -> Iterator[str]:
-    returns = ast.unparse(node.returns) if node.returns else "None"
+    quoted = getattr(node.returns, "value", None)  # what is imported for type checking alone
+    returns = quoted if isinstance(quoted, str) else ast.unparse(node.returns or ast.Constant(None))
     yield f"## {node.name}\n"
     yield f"```python\ndef {node.name}({ast.unparse(node.args)}) -> {returns}: ...\n```\n"
     text, arguments = split_arguments(ast.get_docstring(node) or "")

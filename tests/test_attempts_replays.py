@@ -89,6 +89,29 @@ async def test_calls_of_replays_share_a_room(
 
 
 @in_loop
+async def test_who_waits_for_a_turn_takes_no_room(
+    make_workshop: MakeWorkshop, recorder: Recorder
+) -> None:
+    """Two replays of one subject make one call: the room of the other is for other subjects."""
+    shop = open_shop(make_workshop, recorder.on_event)
+    recorder.hold(1, 2)
+    one, other = make_attempts(shop), make_attempts(shop)
+    events = shop.take()
+    calling = [*call_all(one, events[:1]), *call_all(other, events[:2])]
+    await settle()
+    assert recorder.calls == [(1, 1), (2, 1)]
+    waiting = call_all(one, events[2:])
+    await settle()
+    recorder.let_go(2)
+    await until(lambda: recorder.calls == [(1, 1), (2, 1), (3, 1), (4, 1)])
+    recorder.let_go(1)
+    await asyncio.gather(*calling, *waiting)
+    assert recorder.calls[4:] == [(1, 1)]
+    assert (recorder.most, recorder.doubled) == (2, [])
+    assert [shop.caller.room.try_take() for _ in range(3)] == [True, True, False]
+
+
+@in_loop
 async def test_live_calls_do_not_wait_for_room(
     make_workshop: MakeWorkshop, recorder: Recorder
 ) -> None:
