@@ -22,7 +22,7 @@ from router.store import Store
 from tests.drafts import other
 from tests.loops import in_loop
 from tests.posting import Answer, StubSource, ask
-from tests.records import read_checkpoint, read_lanes
+from tests.records import read_lanes
 from tests.samples import as_body, onprem_text, text_message
 from tests.waiting import until
 
@@ -131,7 +131,8 @@ async def test_nothing_is_left_behind(database: str) -> None:
         await post(router)
         await until(lambda: "ended 1" in plugin.notes)
     store = Store(database)
-    assert read_checkpoint(store) == 1
+    # Of the lane that the event is in: the others may not have looked yet.
+    assert max(lane.checkpoint for lane in read_lanes(store)) == 1
     assert {lane.owner for lane in read_lanes(store)} == {None}
     with store.reading() as connection:
         assert connection.execute(select(store.tables.worker)).all() == []

@@ -30,6 +30,8 @@ from tests.records import read_blocked, read_lanes, read_parked
 from tests.sizes import choose
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 EVENTS, SUBJECTS, MORE = choose((2_000, 100, 300), ci=(5_000, 100, 300), full=(100_000, 500, 2_000))
 HALF = EVENTS // 2  # comes when nobody works any more
 RATE = HALF // 8  # of the replay: the stop comes while much of it is left

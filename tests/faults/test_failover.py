@@ -21,6 +21,8 @@ from tests.faults.record import Record
 from tests.faults.traffic import Traffic
 from tests.faults.worker import EFFECTS, PLAIN, make_effects, write_plugins
 
+pytestmark = pytest.mark.slow
+
 SUBJECTS, SENDERS, MORE = 50, 8, 500
 STANDBY = "second"
 

@@ -22,6 +22,8 @@ from tests.entries import append_messages
 from tests.faults.worker import work
 from tests.sizes import choose
 
+pytestmark = pytest.mark.slow
+
 EVENTS = choose(8_000, ci=8_000, full=1_000_000)
 PAUSE = choose(0.02, ci=0.01, full=0.2)  # seconds between two looks of a reader
 RATE = 500  # events a second that arrive meanwhile

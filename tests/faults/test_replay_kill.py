@@ -19,6 +19,8 @@ from tests.faults.journal import Journal, find_breaches
 from tests.faults.worker import Worker, append, work
 from tests.sizes import choose
 
+pytestmark = pytest.mark.slow
+
 EVENTS, HELD = choose((4_000, 2_400), ci=(10_000, 6_000))  # the replay is held at one of them
 SUBJECTS, LIVE_EVENTS = 200, 300
 REPLAYED, BESIDE = "replayed", "beside"

@@ -18,6 +18,8 @@ from tests.faults.record import Record
 from tests.faults.worker import AWAITING, EFFECTS, PLAIN, make_effects, write_plugins
 from tests.sizes import choose
 
+pytestmark = pytest.mark.slow
+
 LANES = 8  # of each subscription
 PLUGINS = (PLAIN, AWAITING, EFFECTS)
 SUBJECTS, BATCH = 40, choose(5, ci=20)  # of events, ten times a second
