@@ -285,9 +285,9 @@ class Router:
 
     async def _start_dispatcher(self, stack: AsyncExitStack) -> None:
         stack.enter_context(standstill.watching(self._subscriptions))
-        log, clock, told = self.log, self._clock, lifecycle.make_listeners(self.host.running())
+        log, clock, listeners = self.log, self._clock, lifecycle.make_listeners(self.host.running())
         self._dispatcher = Dispatcher(
-            self._subscriptions, log=log, clock=clock, outlet=self._outlet, listeners=told
+            self._subscriptions, log=log, clock=clock, outlet=self._outlet, listeners=listeners
         )
         stack.push_async_callback(self.drain)
         await self._dispatcher.start()

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager
 
 import msgspec
 
@@ -12,7 +12,7 @@ from router.events import Event, Replaying
 from router.failures import Failed
 from router.ledger import Ledger, Statement
 from router.subscriptions import Caller
-from router.turns import Pace, Turns
+from router.turns import Pace, Places, Turns
 
 
 class Attempts:
@@ -158,15 +158,33 @@ class Attempts:
         await self._wait(self.turns.take(key, first=is_first))
 
     async def _take(self, key: str) -> None:
-        """Wait for all that a call needs; whoever waits for the one has none of the other."""
-        await self.wait_for_turn(key)
-        while self._room is not None and not self._room.try_take():
-            self.turns.give_back(key)
-            await self._wait(self._room.take())
+        """Wait for a place, where they are counted, the pace and the turn."""
+        room = self._room
+        if room is None:
+            await self.wait_for_turn(key)
+            return
+        async with self._placed(room) as place:
+            if self.pace.is_limited:
+                await self._wait(self.pace.keep(first=False))
             if self.turns.try_take(key):
+                place.pop_all()
                 return
-            self._room.give_back()
+        # The place is for other subjects while this one is in a call ...
+        await self._wait(self.turns.take(key, first=False))
+        if room.try_take():
+            return
+        self.turns.give_back(key)  # live delivery does not wait for places
+        async with self._placed(room) as place:  # ... but not for ever
             await self._wait(self.turns.take(key, first=False))
+            place.pop_all()
+
+    @asynccontextmanager
+    async def _placed(self, room: Places) -> AsyncIterator[ExitStack]:
+        """Wait for a place, and yield what gives it back in the end, unless that is taken away."""
+        await self._wait(room.take())
+        with ExitStack() as place:
+            place.callback(room.give_back)
+            yield place
 
     async def _wait(self, awaited: Coroutine[None, None, object]) -> None:
         """Wait for something until these attempts are stopped."""

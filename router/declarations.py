@@ -84,7 +84,9 @@ def _read_routes(name: str, hooks: Hooks) -> "Sequence[BaseRoute]":
     found = _list(name, hooks, "routes")
     if not found:
         return ()
-    checked = import_module("router.routes").check_routes(name, found)  # loads what serves them
+    checked = import_module("router.routes").check_routes(
+        name, found
+    )  # loads Starlette: most need none
     return cast("Sequence[BaseRoute]", checked)
 
 

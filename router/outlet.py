@@ -119,7 +119,7 @@ class Outlet:
 
 
 def make_outlet(allow: Sequence[str], *, clock: Callable[[], float]) -> Outlet:
-    """Return an outlet to the public addresses and a few more.
+    """Return an outlet to public addresses and to those in ``allow``.
 
     Args:
         allow: Networks and hosts besides the public ones.

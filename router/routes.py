@@ -1,4 +1,4 @@
-"""The pages that plugins serve beside the webhooks, each plugin's below a path of its own."""
+"""The routes that plugins add beside the webhooks, each plugin's below a path of its own."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

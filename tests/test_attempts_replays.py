@@ -112,6 +112,93 @@ async def test_who_waits_for_a_turn_takes_no_room(
 
 
 @in_loop
+async def test_who_finds_its_subject_in_a_call_leaves_its_room_once(
+    make_workshop: MakeWorkshop, recorder: Recorder
+) -> None:
+    """Live delivery has the subject meanwhile; the second time its end is waited for in there."""
+    shop = open_shop(make_workshop, recorder.on_event)
+    recorder.hold(1, 2, 3, 4)
+    replay, live = make_attempts(shop), make_attempts(shop, replaying=None)
+    events = shop.take()
+    calling = [*call_all(replay, events[:3]), *call_all(live, events[2:3])]
+    calling += call_all(replay, events[3:])
+    await settle()
+    assert recorder.calls == [(1, 1), (2, 1), (3, 1)]
+    recorder.let_go(1)
+    await until(lambda: recorder.calls[3:] == [(4, 1)])
+    recorder.let_go(3)
+    await settle()
+    assert recorder.calls[4:] == []  # the turn is free, and no room is
+    assert shop.turns.try_take(events[2].subject)
+    recorder.let_go(2)
+    await settle()
+    assert recorder.underway == 1
+    assert shop.caller.room.is_full  # with the call of 4, and who waits for the turn
+    shop.turns.give_back(events[2].subject)
+    await until(lambda: recorder.calls[4:] == [(3, 1)])
+    recorder.let_go(4)
+    await asyncio.gather(*calling)
+    assert (recorder.most, recorder.doubled) == (3, [])
+    assert [shop.caller.room.try_take() for _ in range(3)] == [True, True, False]
+
+
+@in_loop
+async def test_who_waits_for_a_turn_may_be_stopped(
+    make_workshop: MakeWorkshop, recorder: Recorder
+) -> None:
+    """Whether it has a place by then or not, all of them are free afterwards."""
+    shop = open_shop(make_workshop, recorder.on_event)
+    events = shop.take()
+    assert shop.turns.try_take(events[0].subject)
+    first = make_attempts(shop)
+    waiting = call_all(first, events[:1])
+    await settle()
+    assert shop.caller.room.try_take()
+    shop.caller.room.give_back()
+    first.stop()
+    await asyncio.wait(waiting)
+    second = make_attempts(shop)
+    waiting += call_all(second, events[:1])
+    await settle()
+    assert shop.caller.room.try_take()
+    assert shop.caller.room.try_take()
+    shop.turns.give_back(events[0].subject)  # the turn is its own: it finds no place
+    await settle()
+    assert shop.turns.try_take(events[0].subject)
+    shop.caller.room.give_back()
+    await settle()
+    assert shop.caller.room.is_full
+    second.stop()
+    await asyncio.wait(waiting)
+    assert all(task.cancelled() for task in waiting)
+    assert shop.caller.room.try_take()
+    assert recorder.calls == []
+
+
+@in_loop
+async def test_who_waits_for_room_does_not_get_ahead_of_the_pace(
+    make_workshop: MakeWorkshop, recorder: Recorder
+) -> None:
+    """Room that comes late for several is no reason to call them all at once."""
+    shop = open_shop(make_workshop, recorder.on_event)
+    assert shop.caller.room.try_take()
+    assert shop.caller.room.try_take()
+    calling = call_all(make_attempts(shop, rate=1), shop.take())
+    for _ in range(10):
+        await settle()
+        shop.clock.advance(1)
+    shop.caller.room.give_back()
+    shop.caller.room.give_back()
+    await settle()
+    assert recorder.calls == [(1, 1)]
+    while len(recorder.calls) < 4:
+        shop.clock.advance(0.5)
+        await settle()
+        assert len(recorder.calls) <= 1 + shop.clock.seconds() - 1_010
+    await asyncio.gather(*calling)
+
+
+@in_loop
 async def test_live_calls_do_not_wait_for_room(
     make_workshop: MakeWorkshop, recorder: Recorder
 ) -> None:

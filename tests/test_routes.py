@@ -1,4 +1,4 @@
-"""Tests of `router.routes`: plugins serve pages beside the webhooks."""
+"""Tests of `router.routes`: plugins add routes beside the webhooks."""
 
 from collections.abc import Sequence
 

@@ -19,6 +19,7 @@ from benchmarks.notifications import make_log
 from benchmarks.report import Report, Row, find_quantile
 
 TARGET = 25.0  # milliseconds
+QUIET = 0.05  # of a core: where everything else took more, the latencies are its, too
 WARM = 2  # seconds
 NAME = "upsert"
 TABLE = """
@@ -74,7 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def measure(chosen: Namespace) -> Report:
     """Load a bare endpoint, a router that only receives, and one that delivers, in turn."""
     rows: list[Row] = []
-    worst = 0.0
+    quiet: list[float] = []
     for at in range(chosen.pairs):
         for name, run in (("bare", _run_bare), ("receives", _receive), ("delivers", _deliver)):
             with temporary_folder() as folder:
@@ -82,10 +83,18 @@ def measure(chosen: Namespace) -> Report:
                 found = run(folder, rate=chosen.rate, seconds=chosen.seconds)
             rows.append({**_sum_up(f"{name} {at + 1}", found), "fdatasync p99 ms": sync})
             print(msgspec.json.encode(rows[-1]).decode(), file=sys.stderr)
-            if name == "delivers":
-                worst = max(worst, find_quantile(found.load.latencies, 0.99))
-    said = f"p99 of the 200 with the plugin, the worst run: {worst:.1f} ms; wanted {TARGET:.0f} ms"
-    return Report(rows, [said])
+            if name == "delivers" and found.others <= QUIET:
+                quiet.append(find_quantile(found.load.latencies, 0.99))
+    return Report(rows, [_judge(quiet, runs=chosen.pairs)])
+
+
+def _judge(quiet: Sequence[float], *, runs: int) -> str:
+    """Say what the runs show beside which nothing else was at work."""
+    if not quiet:
+        return f"p99 of the 200: not measurable here, others took more than {QUIET:g} of a core"
+    found = " to ".join(f"{one:.1f}" for one in sorted({min(quiet), max(quiet)}))
+    counted = f"in the {len(quiet)} of {runs} runs in which others took at most {QUIET:g} of a core"
+    return f"p99 of the 200 with the plugin, {counted}: {found} ms; wanted {TARGET:.0f} ms"
 
 
 def _run_bare(folder: Path, *, rate: int, seconds: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""Tables on a terminal, which folds what does not fit; `router.cli.output` loads it there alone."""
+"""Tables for a terminal, folded where they do not fit; loaded only where there is one."""
 
 from collections.abc import Sequence
 

@@ -35,7 +35,7 @@ def test_the_version_is_told(run: Run) -> None:
 
 
 def test_a_command_loads_what_it_needs(environ: dict[str, str]) -> None:
-    """Neither other commands nor what upgrades a database keep a start waiting."""
+    """A start does not wait for what serves, calls out, draws tables or upgrades a database."""
     code = "import sys; from router.cli import main; sys.argv[1:] = {words}\ntry: main()\n"
     code += "finally: print(*{{'alembic', 'rich.console', 'starlette', 'uvicorn', 'httpx2'}}"
     code += " & {{*sys.modules}})"
