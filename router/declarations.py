@@ -86,7 +86,7 @@ def _read_routes(name: str, hooks: Hooks) -> "Sequence[BaseRoute]":
         return ()
     checked = import_module("router.routes").check_routes(
         name, found
-    )  # loads Starlette: most need none
+    )  # loads Starlette
     return cast("Sequence[BaseRoute]", checked)
 
 
