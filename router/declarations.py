@@ -84,9 +84,7 @@ def _read_routes(name: str, hooks: Hooks) -> "Sequence[BaseRoute]":
     found = _list(name, hooks, "routes")
     if not found:
         return ()
-    checked = import_module("router.routes").check_routes(
-        name, found
-    )  # loads Starlette
+    checked = import_module("router.routes").check_routes(name, found)  # loads Starlette
     return cast("Sequence[BaseRoute]", checked)
 
 
