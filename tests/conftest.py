@@ -58,8 +58,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Let there be one more than there are cores: some wait for processes that they started."""
-    return (os.cpu_count() or 1) + 1
+    """Let there be two more than there are cores: some wait for processes that they started."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

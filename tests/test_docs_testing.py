@@ -46,6 +46,7 @@ def test_every_block_is_a_file() -> None:
     assert PAGE.count("```python") == len(FILES) == 6
 
 
+@pytest.mark.slow
 def test_what_is_shown_passes(project: Path) -> None:
     """In a project of these files, without any other plugin, all tests pass, warnings or not."""
     said = run(project, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:anyio")

@@ -47,6 +47,7 @@ def test_every_page_is_reached_from_the_index() -> None:
     assert sorted(set(PAGES) - reached) == []
 
 
+@pytest.mark.slow
 def test_the_site_is_built(tmp_path: Path) -> None:
     """A generator that reads mkdocs.yml makes a page of each, with nothing to complain about."""
     pytest.importorskip("zensical", reason="the group docs is not installed")

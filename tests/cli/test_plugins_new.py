@@ -94,6 +94,7 @@ def test_everything_is_filled_in(written: Path) -> None:
     assert json.loads(files["notification.json"])
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(call: Call) -> None:
     """As they are written, in the environment that it is installed in."""
     done = call("-m", "pytest", "-q", "-W", "error")
@@ -101,6 +102,7 @@ def test_its_own_tests_pass(call: Call) -> None:
     assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_its_tests_can_fail(call: Call, written: Path) -> None:
     """A handler that does nothing is found out."""
     module = written / "crm_sync" / "__init__.py"
