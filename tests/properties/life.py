@@ -82,6 +82,9 @@ class Life:
             raise
         if not self.driver.is_frozen():
             self._stop()
+        else:
+            with self._onlooker.store.writing():  # behind what was begun before it froze
+                pass
         return self.driver.has_come
 
     def thaw(self) -> None:
